@@ -1,0 +1,37 @@
+"""The errors that edgeclip raises on purpose.
+
+Each message is one line that names the file, option or layer and says what to do. The command line prints it and
+exits with `exit_status`; anything else that escapes is a bug and shows as one.
+"""
+
+from __future__ import annotations
+
+
+class EdgeclipError(Exception):
+    """Base of all errors a user can act on."""
+
+    exit_status = 2
+
+
+class UsageError(EdgeclipError):
+    """An option, name or combination that does not exist or cannot be done."""
+
+
+class InputError(EdgeclipError):
+    """A file given by the user (checkpoint, image, bundle, text list) that cannot be used as it is."""
+
+
+class BundleError(InputError):
+    """A bundle or artifact that is missing, incomplete, altered or malformed."""
+
+
+class HubError(EdgeclipError):
+    """A published checkpoint that could not be fetched."""
+
+
+class MissingPackageError(EdgeclipError):
+    """A package that a target or runtime needs is not installed, or does not exist for this system."""
+
+
+class ConversionError(EdgeclipError):
+    """A conversion that could not be finished: lowering failed, or the artifact did not load and run."""

@@ -1,0 +1,271 @@
+#!/usr/bin/env python
+"""Train the demo weights that ship in `edgeclip/models/demo/`, on two CPU cores.
+
+    python scripts/train_demo.py mobileclip-demo tinyclip-demo
+
+Pictures are procedural scenes of colour-shape pairs seen in training; captions are true of them by construction. Each step
+contrasts a batch of pictures with (a) one caption of random attributes per picture, where every caption that is true of a
+picture counts as a positive, and (b) all values of one attribute ("a red shape", "a blue shape", ...) or all seen pairs, of
+which exactly one is true. The held-out pairs appear in neither pictures nor captions.
+
+The run is resumable (`--checkpoint`), seeded, and records its figures beside the weights. Token rows that no caption uses keep
+their initial values, which `edgeclip.models.demo` regenerates, so only trained rows are stored.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgeclip.data import scenes
+from edgeclip.data.preprocess import preprocess_image
+from edgeclip.data.prompts import DEFAULT_TEMPLATES
+from edgeclip.data.tokenizer import ClipBpe
+from edgeclip.models import MODELS
+from edgeclip.models.demo import FIGURES_FILE, FOLDER
+from edgeclip.models.demo.weights import initial_token_table, save_demo_weights
+from edgeclip.models.pair import EncoderPair
+from edgeclip.spec import ModelSpec
+
+STEPS = {"mobileclip-demo": 1800, "tinyclip-demo": 2600}
+BATCH = 64
+LEARNING_RATE = 1.5e-3
+WARMUP = 100
+EMA = 0.995
+POOL = 24_000  # scenes drawn once; each step takes a batch of them
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("models", nargs="+", choices=sorted(STEPS))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, help="override the number of steps")
+    parser.add_argument("--checkpoint", type=Path, default=Path("build/train-demo"), help="folder for resumable state")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="where weights and figures go")
+    args = parser.parse_args()
+    for name in args.models:
+        train(MODELS[name], args.seed, args.steps or STEPS[name], args.checkpoint, args.out)
+
+
+class Captions:
+    """Caption texts to token ids, each distinct text once."""
+
+    def __init__(self, tokenizer: ClipBpe) -> None:
+        self.tokenizer = tokenizer
+        self.rows: dict[str, np.ndarray] = {}
+
+    def ids(self, texts: list[str]) -> Tensor:
+        for text in texts:
+            if text not in self.rows:
+                self.rows[text] = self.tokenizer([text])[0]
+        return torch.from_numpy(np.stack([self.rows[text] for text in texts])).long()
+
+
+def attribute_groups() -> dict[str, list[dict[str, str]]]:
+    """Sets of captions of which exactly one is true of a scene: one attribute, or a seen colour-shape pair."""
+    groups = {name: [{name: value} for value in values] for name, values in scenes.ATTRIBUTES.items()}
+    groups["pair"] = [{"colour": colour, "shape": shape} for colour, shape in scenes.SEEN_PAIRS]
+    return groups
+
+
+def random_attributes(scene: scenes.Scene, rng: random.Random) -> dict[str, str]:
+    """A random non-empty part of what is true of a scene."""
+    names = list(scenes.ATTRIBUTES)
+    chosen = set(rng.sample(names, rng.choice((1, 2, 2, 3, 3, 4, 6))))
+    return {name: getattr(scene, name) for name in names if name in chosen}
+
+
+def caption(attributes: dict[str, str], rng: random.Random) -> str:
+    return rng.choice(DEFAULT_TEMPLATES).format(scenes.phrase(attributes))
+
+
+def short_context(pair: EncoderPair, ids: Tensor) -> Tensor:
+    """Encode texts; a causal tower does not see what follows the end token, so it may skip the padding."""
+    mask = getattr(pair.text, "attn_mask", None)
+    if mask is None:
+        return pair.encode_text(ids)
+    length = int(ids.argmax(-1).max()) + 1
+    pair.text.attn_mask = mask[:length, :length]
+    try:
+        return pair.encode_text(ids[:, :length])
+    finally:
+        pair.text.attn_mask = mask
+
+
+def step_loss(pair: EncoderPair, images: Tensor, batch: list[scenes.Scene], captions: Captions, rng: random.Random) -> Tensor:
+    drawn = [random_attributes(scene, rng) for scene in batch]
+    distinct = {tuple(attributes.items()): attributes for attributes in drawn}
+    free = list(distinct.values())
+    groups = attribute_groups()
+    group = groups["pair"] if rng.random() < 0.5 else groups[rng.choice(tuple(scenes.ATTRIBUTES))]
+
+    ids = captions.ids([caption(attributes, rng) for attributes in (*free, *group)])
+    image = F.normalize(pair.encode_image(images), dim=-1)
+    text = F.normalize(short_context(pair, ids), dim=-1)
+    logits = pair.logit_scale.exp().clamp(max=60) * image @ text.T
+
+    truth = torch.tensor([[scene.matches(attributes) for attributes in free] for scene in batch], dtype=torch.float32)
+    free_logits, group_logits = logits[:, : len(free)], logits[:, len(free) :]
+    target = torch.tensor([next(k for k, a in enumerate(group) if scene.matches(a)) for scene in batch])
+    return (
+        F.cross_entropy(free_logits, truth / truth.sum(1, keepdim=True))
+        + F.cross_entropy(free_logits.T, (truth / truth.sum(0, keepdim=True)).T)
+        + 2 * F.cross_entropy(group_logits, target)
+    ) / 4
+
+
+def learning_rate(step: int, steps: int) -> float:
+    if step < WARMUP:
+        return LEARNING_RATE * (step + 1) / WARMUP
+    return LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * (step - WARMUP) / (steps - WARMUP)))
+
+
+def parameter_groups(pair: EncoderPair) -> list[dict[str, object]]:
+    """Weight decay on matrices and kernels only; never on the token table, whose unused rows must stay as they are."""
+    decay, plain = [], []
+    for name, parameter in pair.named_parameters():
+        free = parameter.ndim < 2 or "embedding" in name or "gamma" in name
+        (plain if free else decay).append(parameter)
+    return [{"params": decay, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
+
+
+def fresh_pair(spec: ModelSpec, seed: int) -> EncoderPair:
+    torch.manual_seed(seed)
+    pair = spec.build(spec)
+    with torch.no_grad():
+        table = pair.text.token_embedding.weight
+        table.copy_(initial_token_table(*table.shape))
+        for name, parameter in pair.named_parameters():
+            if name.endswith(".gamma"):  # published recipes start at 1e-5 and train for weeks
+                parameter.fill_(0.2)
+        pair.logit_scale.fill_(math.log(10.0))
+    return pair
+
+
+def train(spec: ModelSpec, seed: int, steps: int, checkpoints: Path, out: Path) -> None:
+    started = time.perf_counter()
+    rng = random.Random(seed)
+    captions = Captions(ClipBpe.published(spec.tokenizer))
+    pool = scenes.scenes(POOL, seed=seed + 1, pairs=scenes.SEEN_PAIRS)
+    pictures = torch.stack([picture(scene, spec) for scene in pool])
+    mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in (spec.preprocess.mean, spec.preprocess.std))
+
+    pair = fresh_pair(spec, seed)
+    average = torch.optim.swa_utils.AveragedModel(
+        pair, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(EMA), use_buffers=True
+    )
+    optimizer = torch.optim.AdamW(parameter_groups(pair), lr=LEARNING_RATE, betas=(0.9, 0.98))
+    state_file = checkpoints / f"{spec.name}.pt"
+    first, spent = 0, 0.0
+    if state_file.exists():
+        state = torch.load(state_file, weights_only=False)
+        pair.load_state_dict(state["pair"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        rng.setstate(state["rng"])
+        torch.set_rng_state(state["torch_rng"])
+        first, spent = state["step"], state["seconds"]
+        print(f"{spec.name}: resumed at step {first}", flush=True)
+
+    pair.train()
+    for step in range(first, steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, steps)
+        chosen = [rng.randrange(len(pool)) for _ in range(BATCH)]
+        images = (pictures[chosen].float() / 255 - mean) / std
+        loss = step_loss(pair, images, [pool[k] for k in chosen], captions, rng)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(pair.parameters(), 1.0)
+        optimizer.step()
+        average.update_parameters(pair)
+        done = step + 1
+        if done % 50 == 0:
+            seconds = spent + time.perf_counter() - started
+            print(f"{spec.name}: step {done}/{steps} loss {loss.item():.3f} {seconds:.0f} s", flush=True)
+        if done % 300 == 0 or done == steps:
+            print(f"{spec.name}: {accuracy(average.module, spec, captions, 400)}", flush=True)
+            checkpoints.mkdir(parents=True, exist_ok=True)
+            torch.save(
+                {
+                    "pair": pair.state_dict(),
+                    "average": average.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "rng": rng.getstate(),
+                    "torch_rng": torch.get_rng_state(),
+                    "step": done,
+                    "seconds": spent + time.perf_counter() - started,
+                },
+                state_file,
+            )
+
+    final = average.module.eval()
+    used = sorted({int(token) for row in captions.rows.values() for token in row})
+    path = save_demo_weights(final, used, out / str(spec.demo_weights))
+    figures_path = out / FIGURES_FILE
+    figures = json.loads(figures_path.read_text()) if figures_path.exists() else {}
+    figures[spec.name] = {
+        "seed": seed,
+        "steps": steps,
+        "batch": BATCH,
+        "wall_minutes": round((spent + time.perf_counter() - started) / 60, 1),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__.split("+")[0],
+        "size_bytes": path.stat().st_size,
+        "zero_shot_top1_percent": accuracy(final, spec, captions, 2000),
+    }
+    figures_path.write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n")
+    print(f"{spec.name}: wrote {path}", flush=True)
+
+
+def picture(scene: scenes.Scene, spec: ModelSpec) -> Tensor:
+    """A scene through the model's own preprocessing, as uint8 (3, H, W)."""
+    values = preprocess_image(scenes.draw(scene, spec.preprocess.size), spec.preprocess)
+    return torch.from_numpy((values * 255).round().astype(np.uint8))
+
+
+@torch.no_grad()
+def accuracy(pair: EncoderPair, spec: ModelSpec, captions: Captions, count: int) -> dict[str, float]:
+    """Zero-shot top-1 in percent, with the default templates averaged, on scenes never used for training."""
+    training = pair.training
+    pair.eval()
+    mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in (spec.preprocess.mean, spec.preprocess.std))
+
+    def embed_pairs(pairs: tuple[scenes.Pair, ...]) -> Tensor:
+        phrases = [scenes.phrase({"colour": colour, "shape": shape}) for colour, shape in pairs]
+        ids = captions.tokenizer([t.format(p) for p in phrases for t in DEFAULT_TEMPLATES])
+        text = F.normalize(short_context(pair, torch.from_numpy(ids).long()), dim=-1)
+        return F.normalize(text.reshape(len(pairs), len(DEFAULT_TEMPLATES), -1).mean(1), dim=-1)
+
+    def top1(test: list[scenes.Scene], candidates: tuple[scenes.Pair, ...]) -> float:
+        text = embed_pairs(candidates)
+        right = 0
+        for start in range(0, len(test), 100):
+            part = test[start : start + 100]
+            images = (torch.stack([picture(scene, spec) for scene in part]).float() / 255 - mean) / std
+            best = (F.normalize(pair.encode_image(images), dim=-1) @ text.T).argmax(-1)
+            right += sum(candidates[int(k)] == (s.colour, s.shape) for k, s in zip(best, part, strict=True))
+        return round(100 * right / len(test), 2)
+
+    seen = scenes.scenes(count, seed=10_001, pairs=scenes.SEEN_PAIRS)
+    held = scenes.scenes(count, seed=10_002, pairs=scenes.HELD_OUT_PAIRS)
+    result = {
+        "seen_pairs_among_all": top1(seen, scenes.ALL_PAIRS),
+        "held_out_among_held_out": top1(held, scenes.HELD_OUT_PAIRS),
+        "held_out_among_all": top1(held, scenes.ALL_PAIRS),
+    }
+    pair.train(training)
+    return result
+
+
+if __name__ == "__main__":
+    main()
