@@ -1,0 +1,87 @@
+"""Elementwise arithmetic, comparison and casts."""
+
+from __future__ import annotations
+
+import torch
+
+from edgeclip.errors import BundleError
+from edgeclip.reference.mil.ops.table import Tensor, op
+
+
+@op("add")
+def add(*, x: Tensor, y: Tensor) -> Tensor:
+    return x + y
+
+
+@op("sub")
+def sub(*, x: Tensor, y: Tensor) -> Tensor:
+    return x - y
+
+
+@op("mul")
+def mul(*, x: Tensor, y: Tensor) -> Tensor:
+    return x * y
+
+
+@op("real_div")
+def real_div(*, x: Tensor, y: Tensor) -> Tensor:
+    return x / y
+
+
+@op("maximum")
+def maximum(*, x: Tensor, y: Tensor) -> Tensor:
+    return torch.maximum(x, y)
+
+
+@op("minimum")
+def minimum(*, x: Tensor, y: Tensor) -> Tensor:
+    return torch.minimum(x, y)
+
+
+@op("pow")
+def power(*, x: Tensor, y: Tensor) -> Tensor:
+    return torch.pow(x, y)
+
+
+@op("sqrt")
+def sqrt(*, x: Tensor) -> Tensor:
+    return torch.sqrt(x)
+
+
+@op("rsqrt")
+def rsqrt(*, x: Tensor, epsilon: float = 1e-12) -> Tensor:
+    return torch.rsqrt(x + epsilon)
+
+
+@op("greater_equal")
+def greater_equal(*, x: Tensor, y: Tensor) -> Tensor:
+    return x >= y
+
+
+@op("less")
+def less(*, x: Tensor, y: Tensor) -> Tensor:
+    return x < y
+
+
+@op("select")
+def select(*, cond: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    return torch.where(cond, a, b)
+
+
+# Integers are held as int32 whatever their width; a cast wraps them to the width, as two's complement hardware does.
+_BITS = {"int8": 8, "int16": 16, "int32": 32, "uint8": 8, "uint16": 16}
+
+
+@op("cast")
+def cast(*, x: Tensor, dtype: str) -> Tensor:
+    if dtype in ("fp16", "fp32"):
+        return x.float()  # rounding to the declared type is the interpreter's job, as for every result
+    if dtype == "bool":
+        return x != 0
+    if dtype not in _BITS:
+        raise BundleError(f"cast: unknown dtype {dtype!r}")
+    bits = _BITS[dtype]
+    values = x.to(torch.int64) & ((1 << bits) - 1)
+    if not dtype.startswith("u"):
+        values = values - ((values >> (bits - 1)) << bits)
+    return values.to(torch.int32)

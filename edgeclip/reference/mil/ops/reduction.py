@@ -1,0 +1,32 @@
+"""Reductions."""
+
+from __future__ import annotations
+
+import torch
+
+from edgeclip.reference.mil.ops.table import Ints, Tensor, op
+
+
+def _axes(x: Tensor, axes: Ints | None) -> Ints:
+    return axes if axes else tuple(range(x.dim()))
+
+
+@op("reduce_mean")
+def reduce_mean(*, x: Tensor, axes: Ints | None = None, keep_dims: bool = False) -> Tensor:
+    return x.mean(_axes(x, axes), keepdim=keep_dims)
+
+
+@op("reduce_sum")
+def reduce_sum(*, x: Tensor, axes: Ints | None = None, keep_dims: bool = False) -> Tensor:
+    return x.sum(_axes(x, axes), keepdim=keep_dims)
+
+
+@op("reduce_l2_norm")
+def reduce_l2_norm(*, x: Tensor, axes: Ints | None = None, keep_dims: bool = False) -> Tensor:
+    return torch.linalg.vector_norm(x, dim=_axes(x, axes), keepdim=keep_dims)
+
+
+@op("reduce_argmax")
+def reduce_argmax(*, x: Tensor, axis: int = -1, keep_dims: bool = False, output_dtype: str = "int32") -> Tensor:
+    # torch and Core ML both take the first of equal values
+    return x.argmax(axis, keepdim=keep_dims).to(torch.int32)

@@ -1,0 +1,69 @@
+"""Reading a saved `.mlpackage`: the folder's own manifest, the model protobuf, and the weight files it names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from edgeclip.errors import BundleError
+from edgeclip.reference.mil.proto import model_pb2
+from edgeclip.reference.mil.values import WeightFile
+
+MAX_MODEL_BYTES = 256 * 1024 * 1024
+_MODEL_PATH = "@model_path/"
+
+
+class Package:
+    """An `.mlpackage` folder, read without coremltools."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.model_file = self._model_file()
+        self.model = self._parse()
+        self._weights: dict[str, WeightFile] = {}
+
+    def weights(self, file_name: str) -> WeightFile:
+        """The weight file that a value names, e.g. `@model_path/weights/weight.bin`."""
+        if file_name not in self._weights:
+            path = self.model_file.parent / file_name.removeprefix(_MODEL_PATH)
+            if not file_name.startswith(_MODEL_PATH) or not self._inside(path):
+                raise BundleError(f"{self.path}: weight file {file_name!r} lies outside the package")
+            if not path.is_file():
+                raise BundleError(f"{self.path}: weight file {file_name!r} is missing")
+            self._weights[file_name] = WeightFile(path)
+        return self._weights[file_name]
+
+    def _inside(self, path: Path) -> bool:
+        return path.resolve().is_relative_to(self.path.resolve())
+
+    def _model_file(self) -> Path:
+        manifest = self.path / "Manifest.json"
+        try:
+            content = json.loads(manifest.read_text("utf-8"))
+            item = content["itemInfoEntries"][content["rootModelIdentifier"]]["path"]
+        except FileNotFoundError:
+            raise BundleError(f"{self.path}: not a Core ML package (no Manifest.json)") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BundleError(f"{manifest}: damaged ({error!r}); convert the model again") from error
+        path = self.path / "Data" / str(item)
+        if not self._inside(path):
+            raise BundleError(f"{manifest}: model path {item!r} lies outside the package")
+        return path
+
+    def _parse(self) -> Any:
+        from google.protobuf.message import DecodeError
+
+        model = model_pb2().Model()
+        try:
+            size = self.model_file.stat().st_size
+            if size > MAX_MODEL_BYTES:
+                raise BundleError(f"{self.model_file}: {size} bytes is no ML Program description")
+            model.ParseFromString(self.model_file.read_bytes())
+        except FileNotFoundError:
+            raise BundleError(f"{self.path}: incomplete package, {self.model_file.name} is missing") from None
+        except (OSError, DecodeError) as error:
+            raise BundleError(f"{self.model_file}: damaged model ({error}); convert the model again") from error
+        if model.WhichOneof("Type") != "mlProgram":
+            raise BundleError(f"{self.model_file}: not an ML Program, but {model.WhichOneof('Type')}")
+        return model
