@@ -78,3 +78,8 @@ def resize(picture: Image.Image, spec: Preprocess) -> Image.Image:
     box = (left * step_x, top * step_y, (left + size) * step_x, (top + size) * step_y)
     box = (box[0], box[1], min(box[2], float(width)), min(box[3], float(height)))
     return picture.resize((size, size), _FILTERS[spec.interpolation], box=box)
+
+
+def to_pixels(image: np.ndarray) -> np.ndarray:
+    """(3, H, W) float32 in [0, 1] back to the (H, W, 3) uint8 picture that a pixel buffer holds; exact for k / 255."""
+    return (image * 255.0).round().clip(0, 255).astype(np.uint8).transpose(1, 2, 0)

@@ -152,8 +152,8 @@ def draw(scene: Scene, size: int) -> Image:
 def _placements(scene: Scene, rng: random.Random) -> list[tuple[float, float, float, float]]:
     """Centre x, y and radius as shares of the picture, and the rotation in radians, for each object."""
     count = COUNTS.index(scene.count) + 1
-    largest = (0.19, 0.18, 0.14)[count - 1]
-    radius = rng.uniform(0.135, largest) if scene.size == "large" else rng.uniform(0.09, 0.105)
+    largest = (0.22, 0.19, 0.145)[count - 1]
+    radius = rng.uniform(0.14, largest) if scene.size == "large" else rng.uniform(0.1, 0.115)
     _, (centre_x, centre_y) = POSITIONS[scene.position]
     step = max(0.3, 2.3 * radius)
     side_by_side = centre_x == 0.5

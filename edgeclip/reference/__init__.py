@@ -1,0 +1,1 @@
+"""Runtimes: everything that executes a tower in Python."""

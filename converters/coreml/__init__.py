@@ -1,0 +1,1 @@
+"""Core ML: ExportedProgram -> ML Program in an `.mlpackage`."""

@@ -1,0 +1,95 @@
+"""Published checkpoints on the Hugging Face hub: what is cached, and fetching with resumption.
+
+`cached_path` looks into the hub's cache folders itself, because importing `huggingface_hub` costs more time than `edgeclip models`
+may take.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from edgeclip.errors import HubError
+from edgeclip.manifest import file_sha256
+from edgeclip.spec import HubFile
+
+
+def endpoint() -> str:
+    """The hub's address; `HF_ENDPOINT` names a mirror."""
+    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+
+
+def url(file: HubFile) -> str:
+    """The address of a published file, for people and download tools."""
+    return f"{endpoint()}/{file.repo}/resolve/main/{file.filename}"
+
+
+def cached_path(file: HubFile) -> Path | None:
+    """The newest complete copy in the hub's cache, or None. Loads nothing but the standard library."""
+    folder = _cache_folder() / f"models--{file.repo.replace('/', '--')}"
+    try:
+        revision = (folder / "refs" / "main").read_text().strip()
+    except OSError:
+        return None
+    path = folder / "snapshots" / revision / file.filename
+    return path if re.fullmatch(r"[0-9a-f]{40}", revision) and path.is_file() else None
+
+
+def _cache_folder() -> Path:
+    if cache := os.environ.get("HF_HUB_CACHE"):
+        return Path(cache)
+    home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "huggingface")
+    return Path(home).expanduser() / "hub"
+
+
+def fetch(file: HubFile) -> Path:
+    """Download a published file, or find it in the cache; shows a progress bar, resumes, and checks the content's hash.
+
+    Raises HubError with what happened, the address, and what to do by hand.
+    """
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    try:
+        path = Path(huggingface_hub.hf_hub_download(file.repo, file.filename, endpoint=endpoint()))
+    except errors.GatedRepoError as error:
+        raise _failed(file, "access is restricted; accept its terms on the hub and log in (`hf auth login`)") from error
+    except errors.RepositoryNotFoundError as error:
+        raise _failed(file, "the hub has no such repository, or wants a login (401/404)") from error
+    except errors.EntryNotFoundError as error:
+        if isinstance(error, errors.LocalEntryNotFoundError):
+            raise _failed(file, "the hub cannot be reached and the file is not cached") from error
+        raise _failed(file, "the hub has no such file (404)") from error
+    except errors.HfHubHTTPError as error:
+        status = getattr(getattr(error, "response", None), "status_code", "an error")
+        raise _failed(file, f"the hub answered {status}") from error
+    except (OSError, *_transport_errors()) as error:
+        raise _failed(file, f"the download broke off ({type(error).__name__}); run again to resume") from error
+    _check_content(path, file)
+    return path
+
+
+def _transport_errors() -> tuple[type[Exception], ...]:
+    """Errors of the HTTP library below huggingface_hub, which differs between its versions."""
+    kinds: list[type[Exception]] = []
+    for name in ("httpx", "httpx2", "requests"):
+        try:
+            module = __import__(name)
+        except ImportError:
+            continue
+        kinds += [getattr(module, kind) for kind in ("HTTPError", "RequestException") if hasattr(module, kind)]
+    return tuple(kinds)
+
+
+def _check_content(path: Path, file: HubFile) -> None:
+    """The cache names large files by their SHA-256; a copy that does not hash to its name is damaged."""
+    expected = path.resolve().name
+    if re.fullmatch(r"[0-9a-f]{64}", expected) and file_sha256(path) != expected:
+        raise _failed(file, f"the cached copy is damaged; delete {path.resolve()}")
+
+
+def _failed(file: HubFile, reason: str) -> HubError:
+    return HubError(
+        f"cannot fetch {file.filename} of {file.repo}: {reason}; or download {url(file)} and pass --weights {file.filename}"
+    )

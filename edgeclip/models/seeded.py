@@ -1,0 +1,127 @@
+"""`seeded:N`: deterministic weights under which every layer matters, for testing without a checkpoint.
+
+Default initialisation is a trap: layer scales of 1e-5 and a dominant mean map every picture to the same embedding, so any parity
+check passes. Here parameters are drawn by name, then one pass over a few procedural inputs normalises each layer's output (after
+"All you need is a good init", arXiv 1511.06422), fills BatchNorm's statistics from what it sees, and centres the embedding.
+
+Measured statistics are rounded to a few significant bits, so that another machine's summation order gives the same weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgeclip.data import scenes
+from edgeclip.data.preprocess import preprocess_image
+from edgeclip.data.tokenizer import ClipBpe
+from edgeclip.models.pair import EncoderPair
+from edgeclip.spec import ModelSpec
+
+LAYER_SCALE = 0.4
+_CALIBRATION_INPUTS = 8
+_CALIBRATION_SEED = 20_000
+_SIGNIFICANT_BITS = 6
+_CENTRED_SHARE = 0.6  # leaves between-input cosines near 0.4, as trained CLIP models have
+
+
+@torch.no_grad()
+def seeded_pair(spec: ModelSpec, seed: int) -> EncoderPair:
+    """`spec`'s model with live weights drawn from `seed`."""
+    pair = spec.build(spec).eval()
+    for name, parameter in pair.named_parameters():
+        parameter.copy_(_drawn(name, parameter, seed))
+    chosen = scenes.scenes(_CALIBRATION_INPUTS, seed=_CALIBRATION_SEED)
+    pixels = [preprocess_image(scenes.draw(scene, spec.preprocess.size), spec.preprocess) for scene in chosen]
+    mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in (spec.preprocess.mean, spec.preprocess.std))
+    images = (torch.from_numpy(np.stack(pixels)) - mean) / std
+    captions = [scenes.phrase({name: getattr(scene, name) for name in scenes.ATTRIBUTES}) for scene in chosen]
+    ids = torch.from_numpy(ClipBpe.published(spec.tokenizer)(captions))
+    with _calibrating(pair):
+        pair.encode_image(images)
+        pair.encode_text(ids)
+    centre_embeddings(pair, images, ids, share=_CENTRED_SHARE)
+    return pair
+
+
+@torch.no_grad()
+def centre_embeddings(pair: EncoderPair, images: Tensor, ids: Tensor, share: float = 1.0) -> None:
+    """Shift the last bias of each tower so that a share of the mean embedding of these inputs goes, in place.
+
+    What all inputs share then no longer hides what tells them apart.
+    """
+    mean = share * pair.encode_image(images).mean(0)
+    trunk = getattr(pair.visual, "trunk", None)
+    if trunk is not None:
+        trunk.head.fc.bias.sub_(_rounded(mean))
+    else:
+        pair.visual.ln_post.bias.sub_(_rounded(mean @ torch.linalg.pinv(pair.visual.proj)))
+    mean = share * pair.encode_text(ids).mean(0)
+    pair.text.ln_final.bias.sub_(_rounded(mean @ torch.linalg.pinv(pair.text.text_projection)))
+
+
+def _drawn(name: str, parameter: Tensor, seed: int) -> Tensor:
+    """Values of one parameter, from a generator of its own, so that adding a layer changes no other."""
+    if name == "logit_scale":
+        return torch.tensor(math.log(100.0))
+    if name == "logit_bias":
+        return torch.tensor(-10.0)
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    # NumPy's legacy generator: its stream is frozen (NEP 19).
+    noise = np.random.RandomState(int.from_bytes(digest[:4], "little")).standard_normal(tuple(parameter.shape))
+    values = torch.from_numpy(np.asarray(noise, np.float32)).reshape(parameter.shape)
+    if "gamma" in name or "layer_scale" in name:
+        return LAYER_SCALE * (1 + 0.1 * values)
+    if parameter.ndim <= 1 and name.endswith("weight"):  # the factor of a normalisation layer
+        return 1 + 0.1 * values
+    if parameter.ndim <= 1 and name.endswith("bias"):
+        return 0.1 * values
+    if "embedding" in name:
+        return values
+    # (out, in, ...) for layers; projections are (in, out)
+    fan_in = parameter.shape[0] if name.endswith(("proj", "projection")) else parameter[0].numel()
+    return values / math.sqrt(fan_in)
+
+
+def _rounded(values: Tensor) -> Tensor:
+    mantissa, exponent = torch.frexp(values)
+    steps = 2.0**_SIGNIFICANT_BITS
+    return torch.ldexp(torch.round(mantissa * steps) / steps, exponent)
+
+
+@contextmanager
+def _calibrating(pair: EncoderPair) -> Iterator[None]:
+    """Hooks that adjust each layer from the input it sees, in the order of one forward pass."""
+    handles = []
+    for module in pair.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            handles.append(module.register_forward_pre_hook(_fill_statistics))
+        elif isinstance(module, nn.Linear | nn.Conv2d):
+            handles.append(module.register_forward_hook(_normalise_output))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _fill_statistics(module: Any, args: tuple[Tensor, ...]) -> None:
+    dims = [dim for dim in range(args[0].dim()) if dim != 1]
+    variance, mean = torch.var_mean(args[0], dims, correction=0)
+    module.running_mean.copy_(_rounded(mean))
+    module.running_var.copy_(_rounded(variance).clamp(min=1e-3))
+
+
+def _normalise_output(module: Any, _: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    factor = _rounded(1 / output.std().clamp(min=1e-6))
+    module.weight.mul_(factor)
+    if module.bias is not None:
+        module.bias.mul_(factor)
+    return output * factor

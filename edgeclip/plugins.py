@@ -1,0 +1,68 @@
+"""Parts that are named here and imported on use, so that naming them loads no torch, coremltools or executorch."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from edgeclip.errors import MissingPackageError
+from edgeclip.registry import Registry
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One part: `package.module:OBJECT`, and the packages it cannot do without."""
+
+    name: str
+    where: str
+    summary: str
+    requires: tuple[str, ...] = ()
+    platform: str | None = None  # `sys.platform` it exists on, if not all
+
+    @property
+    def available(self) -> bool:
+        """Whether it could be loaded here."""
+        return self.missing() is None
+
+    def missing(self) -> str | None:
+        """What is missing here, in words, or None."""
+        if self.platform is not None and self.platform != sys.platform:
+            return "it exists on macOS only" if self.platform == "darwin" else f"it exists on {self.platform} only"
+        for package in self.requires:
+            if importlib.util.find_spec(package) is None:
+                return f"package {package} is not installed: pip install {package}"
+        return None
+
+    def load(self) -> Any:
+        """Import the object, or say what to install."""
+        if missing := self.missing():
+            raise MissingPackageError(f"{self.name}: {missing}")
+        module, _, attribute = self.where.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+
+TARGETS: Registry[Plugin] = Registry("target")
+RUNTIMES: Registry[Plugin] = Registry("runtime")
+
+for _plugin in (
+    Plugin("coreml", "converters.coreml.target:TARGET", "Core ML .mlpackage for iOS and macOS", ("coremltools",)),
+    Plugin("executorch", "converters.executorch.target:TARGET", "ExecuTorch .pte for Android and iOS", ("executorch",)),
+):
+    TARGETS.add(_plugin.name, _plugin)
+
+for _plugin in (
+    Plugin("torch", "edgeclip.reference.torch_runtime:RUNTIME", "the original model in PyTorch", ("torch",)),
+    Plugin("mil", "edgeclip.reference.mil.runtime:RUNTIME", "our ML Program interpreter, on any system", ("coremltools",)),
+    Plugin(
+        "coreml",
+        "edgeclip.reference.coreml_runtime:RUNTIME",
+        "Core ML itself (MLModel.predict)",
+        ("coremltools",),
+        platform="darwin",
+    ),
+    Plugin("executorch", "edgeclip.reference.executorch_runtime:RUNTIME", "the official ExecuTorch runtime", ("executorch",)),
+):
+    RUNTIMES.add(_plugin.name, _plugin)

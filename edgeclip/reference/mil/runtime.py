@@ -1,0 +1,42 @@
+"""The ML Program interpreter as a runtime: Core ML artifacts on any system."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+
+from edgeclip.data.preprocess import to_pixels
+from edgeclip.errors import BundleError
+from edgeclip.manifest import Artifact, Bundle
+from edgeclip.reference.mil.interpreter import MilModel, Mode
+from edgeclip.reference.runtime import Runner
+
+
+class MilRunner(Runner):
+    """One `.mlpackage`."""
+
+    def __init__(self, model: MilModel) -> None:
+        if len(model.program.inputs) != 1 or len(model.program.outputs) != 1:
+            raise BundleError(f"{model.path}: a tower has one input and one output")
+        self.model = model
+
+    def encode(self, batch: np.ndarray) -> np.ndarray:
+        given, result = self.model.program.inputs[0], self.model.program.outputs[0].name
+        rows = [to_pixels(row) if given.color else row[None] for row in batch]
+        return np.concatenate([self.model.run({given.name: row})[result] for row in rows])
+
+
+class MilRuntime:
+    """Runs Core ML artifacts; see `interpreter` for what its modes claim."""
+
+    name = "mil"
+
+    def modes(self, scheme: str) -> tuple[str, ...]:
+        return ("fp32",) if scheme == "fp32" else ("fp16", "fp32")
+
+    def open(self, bundle: Bundle, artifact: Artifact, mode: str) -> Runner:
+        return MilRunner(MilModel.load(bundle.verified_path(artifact), cast(Mode, mode)))
+
+
+RUNTIME = MilRuntime()

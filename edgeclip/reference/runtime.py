@@ -1,0 +1,48 @@
+"""What a runtime is: something that runs one tower of a bundle in Python."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Protocol
+
+import numpy as np
+from typing_extensions import Self
+
+from edgeclip.manifest import Artifact, Bundle
+
+NATIVE: tuple[str, ...] = ("native",)
+
+
+class Runner(ABC):
+    """One loaded tower; a context manager."""
+
+    @abstractmethod
+    def encode(self, batch: np.ndarray) -> np.ndarray:
+        """Run every row on its own, as artifacts have batch 1.
+
+        images: (N, 3, H, W) float32 RGB in [0, 1]; texts: (N, L) int32 ids -> (N, D) float32 embeddings.
+        Raises BundleError if the artifact cannot be run.
+        """
+
+    def close(self) -> None:
+        """Free what the runner holds."""
+        return None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+class Runtime(Protocol):
+    """Loads towers."""
+
+    name: str
+
+    def modes(self, scheme: str) -> tuple[str, ...]:
+        """The ways to run artifacts of a scheme, the one that is verified by default first."""
+
+    def open(self, bundle: Bundle, artifact: Artifact, mode: str) -> Runner:
+        """Load an artifact, after checking its hash. Raises BundleError if it is damaged."""
