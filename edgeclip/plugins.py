@@ -45,7 +45,7 @@ class Plugin:
 
 
 TARGETS: Registry[Plugin] = Registry("target")
-RUNTIMES: Registry[Plugin] = Registry("runtime")
+RUNTIMES: Registry[Plugin] = Registry("runtime")  # in the order in which `classify` prefers them
 
 for _plugin in (
     Plugin("coreml", "converters.coreml.target:TARGET", "Core ML .mlpackage for iOS and macOS", ("coremltools",)),
@@ -54,8 +54,7 @@ for _plugin in (
     TARGETS.add(_plugin.name, _plugin)
 
 for _plugin in (
-    Plugin("torch", "edgeclip.reference.torch_runtime:RUNTIME", "the original model in PyTorch", ("torch",)),
-    Plugin("mil", "edgeclip.reference.mil.runtime:RUNTIME", "our ML Program interpreter, on any system", ("coremltools",)),
+    Plugin("executorch", "edgeclip.reference.executorch_runtime:RUNTIME", "the official ExecuTorch runtime", ("executorch",)),
     Plugin(
         "coreml",
         "edgeclip.reference.coreml_runtime:RUNTIME",
@@ -63,6 +62,7 @@ for _plugin in (
         ("coremltools",),
         platform="darwin",
     ),
-    Plugin("executorch", "edgeclip.reference.executorch_runtime:RUNTIME", "the official ExecuTorch runtime", ("executorch",)),
+    Plugin("mil", "edgeclip.reference.mil.runtime:RUNTIME", "our ML Program interpreter, on any system", ("coremltools",)),
+    Plugin("torch", "edgeclip.reference.torch_runtime:RUNTIME", "the original model in PyTorch", ("torch",)),
 ):
     RUNTIMES.add(_plugin.name, _plugin)

@@ -18,8 +18,10 @@ import numpy as np
 import regex
 
 from edgeclip.errors import BundleError, InputError
+from edgeclip.manifest import Bundle
 from edgeclip.spec import Tokenizer
 
+FOLDER = "tokenizer"  # in a bundle
 VOCAB_FILE = "vocab.json"
 MERGES_FILE = "merges.txt"
 _MERGES_HEADER = "#version: 0.2"
@@ -121,6 +123,13 @@ class ClipBpe:
         if len(self._cache) < _CACHE_LIMIT:
             self._cache[word] = ids
         return ids
+
+
+def load_tokenizer(bundle: Bundle) -> ClipBpe:
+    """The tokenizer in a bundle, after checking its files' hashes."""
+    for name in (VOCAB_FILE, MERGES_FILE):
+        bundle.verified_file(f"{FOLDER}/{name}")
+    return ClipBpe.load(bundle.path / FOLDER, bundle.manifest.text)
 
 
 def clean(text: str) -> str:

@@ -6,12 +6,15 @@ may take.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from edgeclip.errors import HubError
 from edgeclip.manifest import file_sha256
+from edgeclip.progress import Task
 from edgeclip.spec import HubFile
 
 
@@ -43,8 +46,8 @@ def _cache_folder() -> Path:
     return Path(home).expanduser() / "hub"
 
 
-def fetch(file: HubFile) -> Path:
-    """Download a published file, or find it in the cache; shows a progress bar, resumes, and checks the content's hash.
+def fetch(file: HubFile, task: Task) -> Path:
+    """Download a published file, or find it in the cache; reports to `task`, resumes, and checks the content's hash.
 
     Raises HubError with what happened, the address, and what to do by hand.
     """
@@ -52,7 +55,7 @@ def fetch(file: HubFile) -> Path:
     from huggingface_hub import errors
 
     try:
-        path = Path(huggingface_hub.hf_hub_download(file.repo, file.filename, endpoint=endpoint()))
+        path = Path(huggingface_hub.hf_hub_download(file.repo, file.filename, endpoint=endpoint(), tqdm_class=_bar(task)))
     except errors.GatedRepoError as error:
         raise _failed(file, "access is restricted; accept its terms on the hub and log in (`hf auth login`)") from error
     except errors.RepositoryNotFoundError as error:
@@ -68,6 +71,23 @@ def fetch(file: HubFile) -> Path:
         raise _failed(file, f"the download broke off ({type(error).__name__}); run again to resume") from error
     _check_content(path, file)
     return path
+
+
+def _bar(task: Task) -> type[Any]:
+    """A tqdm class that reports to `task` instead of drawing."""
+    from tqdm.std import tqdm
+
+    class Bar(tqdm):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            kwargs.pop("name", None)  # huggingface_hub's own addition
+            super().__init__(*args, **{**kwargs, "file": io.StringIO(), "disable": False})
+
+        def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+            if self.total:
+                task.advance(self.n, self.total)
+            return True
+
+    return Bar
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:

@@ -15,16 +15,17 @@ from edgeclip.manifest import Manifest
 from edgeclip.models import MODELS
 from edgeclip.manifest import file_sha256
 from edgeclip.models.weights import LoadedModel, load_model
+from edgeclip.progress import Task
 
 
-def load_original(manifest: Manifest, weights: str | None = None) -> LoadedModel:
+def load_original(manifest: Manifest, weights: str | None = None, task: Task | None = None) -> LoadedModel:
     """Load the weights that a bundle was made from, and check that they are the same.
 
     `weights` overrides where they are looked for, not which they must be.
     """
     if manifest.model not in MODELS:
         raise BundleError(f"the bundle is of model {manifest.model!r}, which this version does not know")
-    model = load_model(MODELS[manifest.model], weights or _source(manifest))
+    model = load_model(MODELS[manifest.model], weights or _source(manifest), task)
     if model.space_id != manifest.embedding.space_id:
         raise InputError(
             f"weights {weights or manifest.weights.source} are not those of the bundle"

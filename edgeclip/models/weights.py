@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from edgeclip.errors import UsageError
 from edgeclip.models.demo import DEMO_LICENCE, FOLDER
+from edgeclip.progress import Task
 from edgeclip.spec import Licence, ModelSpec
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ class LoadedModel:
     licence: Licence
 
 
-def load_model(spec: ModelSpec, weights: str) -> LoadedModel:
-    """Load `spec` with the weights that the text `weights` names."""
+def load_model(spec: ModelSpec, weights: str, task: Task | None = None) -> LoadedModel:
+    """Load `spec` with the weights that the text `weights` names; a download reports to `task`."""
     if match := re.fullmatch(r"seeded:(\d{1,9})", weights):
         from edgeclip.models.seeded import seeded_pair
 
@@ -52,7 +53,7 @@ def load_model(spec: ModelSpec, weights: str) -> LoadedModel:
     if weights == "demo":
         return _load_demo(spec)
     if weights == "hub":
-        return _load_hub(spec)
+        return _load_hub(spec, task or Task())
     return _load_file(spec, Path(weights))
 
 
@@ -70,12 +71,12 @@ def _load_demo(spec: ModelSpec) -> LoadedModel:
     return _loaded(spec, pair, "demo", file_sha256(path), DEMO_LICENCE)
 
 
-def _load_hub(spec: ModelSpec) -> LoadedModel:
+def _load_hub(spec: ModelSpec, task: Task) -> LoadedModel:
     from edgeclip.models.hub import fetch
 
     if spec.hub is None:
         raise UsageError(f"--weights hub: {spec.name} is not published on the hub; use demo, seeded:N or a file")
-    loaded = _load_file(spec, fetch(spec.hub))
+    loaded = _load_file(spec, fetch(spec.hub, task))
     return LoadedModel(**{**vars(loaded), "source": f"hub:{spec.hub.repo}/{spec.hub.filename}"})
 
 

@@ -19,6 +19,7 @@ from edgeclip.errors import InputError
 
 _TABLE = "text.token_embedding.weight"
 _TABLE_SEED = 1
+_VOCABULARY = 49408
 _TABLE_STD = 0.02
 
 
@@ -31,18 +32,19 @@ def initial_token_table(rows: int, width: int) -> Tensor:
     return torch.from_numpy((_TABLE_STD * values).astype(np.float32))
 
 
-def save_demo_weights(pair: nn.Module, used_tokens: list[int], path: Path) -> Path:
-    """Write the weights of a trained pair; `used_tokens` are the rows of the token table to store."""
+def save_demo_weights(pair: nn.Module, path: Path) -> Path:
+    """Write the weights of a trained pair, of the token table only the rows that training changed."""
     tensors = {}
     for name, value in pair.state_dict().items():
         if name.endswith("num_batches_tracked"):
             continue
         tensors[name] = value.half().contiguous() if value.ndim > 1 else value.float().contiguous()
     table = tensors.pop(_TABLE)
-    rows = torch.tensor(used_tokens, dtype=torch.int32)
-    tensors["token_rows"], tensors["token_values"] = rows, table[rows.long()].contiguous()
+    initial = initial_token_table(*table.shape).half()
+    rows = (table != initial).any(dim=1).nonzero().reshape(-1)
+    tensors["token_rows"], tensors["token_values"] = rows.to(torch.int32), table[rows].contiguous()
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path, metadata={"format": "edgeclip.demo/1", "token_table_rows": str(table.shape[0])})
+    save_file(tensors, path, metadata={"format": "edgeclip.demo/1"})
     return path
 
 
@@ -53,6 +55,6 @@ def load_demo_weights(path: Path) -> dict[str, Tensor]:
         rows, values = tensors.pop("token_rows").long(), tensors.pop("token_values")
     except (SafetensorError, OSError, KeyError) as error:
         raise InputError(f"{path}: broken demo weights ({error}); reinstall edgeclip") from error
-    table = initial_token_table(49408, values.shape[1]).half().float()
+    table = initial_token_table(_VOCABULARY, values.shape[1]).half().float()
     table[rows] = values
     return {**tensors, _TABLE: table}

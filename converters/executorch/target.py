@@ -1,0 +1,51 @@
+"""The ExecuTorch target: towers to `.pte` programs for a delegate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from converters.executorch.backends import partitioners
+from converters.executorch.inspection import inspect_program
+from converters.executorch.quantization import quantize
+from edgeclip.errors import ConversionError
+from edgeclip.models.towers import ExportedTower
+from edgeclip.recipe import Recipe
+from edgeclip.spec import TensorSpec
+from edgeclip.target import Lowered
+
+
+class ExecuTorchTarget:
+    """Programs of static shape, batch 1, with one method `forward`."""
+
+    name = "executorch"
+    suffix = ".pte"
+    schemes = ("fp32", "w8")
+    backends = ("xnnpack",)
+    os_floors = ()
+    runtimes = ("executorch",)
+
+    def lower(self, exported: ExportedTower, recipe: Recipe, metadata: Mapping[str, str], path: Path) -> Lowered:
+        from executorch.exir import to_edge_transform_and_lower
+
+        assert recipe.backend is not None
+        try:
+            program = quantize(exported, recipe.scheme)
+            lowered = to_edge_transform_and_lower(program, partitioner=partitioners(recipe.backend, recipe.scheme))
+            content = lowered.to_executorch().buffer
+        except (RuntimeError, ValueError, NotImplementedError, KeyError, TypeError, AssertionError) as error:
+            raise ConversionError(f"executorch: {exported.tower} tower of {recipe.model}: {error}") from error
+        path.write_bytes(content)
+        shape = exported.spec.input_shape(exported.tower)
+        dim = exported.spec.embed_dim
+        given = TensorSpec(
+            name=exported.input_name, shape=shape, dtype="float32" if exported.tower == "image" else "int32"
+        )
+        return Lowered((given,), (TensorSpec(name=exported.output_name, shape=(1, dim), dtype="float32"),))
+
+    def inspect(self, path: Path) -> dict[str, Any]:
+        return inspect_program(path)
+
+
+TARGET = ExecuTorchTarget()

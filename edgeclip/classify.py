@@ -1,0 +1,132 @@
+"""classify(): pictures against labels, through any runtime, by what the bundle states."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeclip.data.preprocess import load_image, preprocess_image
+from edgeclip.data.prompts import DEFAULT_TEMPLATES
+from edgeclip.data.tokenizer import load_tokenizer
+from edgeclip.errors import UsageError
+from edgeclip.manifest import Artifact, Bundle
+from edgeclip.plugins import RUNTIMES, TARGETS
+from edgeclip.progress import Progress, silent
+from edgeclip.reference.runtime import Runtime
+from edgeclip.spec import Scoring, Tower
+from edgeclip.target import Target
+from edgeclip.verify.metrics import unit
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well one label fits."""
+
+    label: str
+    score: float
+    cosine: float
+
+
+@dataclass(frozen=True)
+class ClassifiedImage:
+    """One picture's labels, best first."""
+
+    path: str
+    scores: tuple[Score, ...]
+
+
+@dataclass(frozen=True)
+class ClassifyResult:
+    """All pictures, and the runtime that encoded them."""
+
+    images: tuple[ClassifiedImage, ...]
+    runtime: str
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def classify(
+    path: Path,
+    images: list[Path],
+    labels: list[str],
+    templates: tuple[str, ...] = DEFAULT_TEMPLATES,
+    runtime: str | None = None,
+    progress: Progress = silent,
+) -> ClassifyResult:
+    """Score every label for every picture.
+
+    A label's embedding is the mean over `templates`, each with `{}` for the label. `runtime` is a name of
+    `edgeclip.plugins.RUNTIMES`; by default the first that can run the bundle here.
+    """
+    for template in templates:
+        if template.count("{}") != 1:
+            raise UsageError(f"--template {template!r}: needs {{}} exactly once, where the label goes")
+    if not labels or any(not label.strip() for label in labels):
+        raise UsageError("--labels: give one or more labels, none of them empty")
+    if len(set(labels)) != len(labels):
+        raise UsageError("--labels: a label is given twice")
+    bundle = Bundle.open(path)
+    pixels = np.stack([preprocess_image(load_image(image), bundle.manifest.image) for image in images])
+    engine, artifacts = choose_runtime(bundle, runtime)
+    prompts = [template.replace("{}", label) for label in labels for template in templates]
+    ids = load_tokenizer(bundle)(prompts)
+    with progress(f"encoding {len(ids)} prompts in {engine.name}"):
+        text = _encode(bundle, engine, artifacts["text"], ids)
+    with progress(f"encoding {len(images)} pictures in {engine.name}"):
+        image = _encode(bundle, engine, artifacts["image"], pixels)
+    text = unit(unit(text).reshape(len(labels), len(templates), -1).mean(axis=1))
+    cosines = unit(image) @ text.T
+    scores = score(cosines, bundle.manifest.scoring)
+    return ClassifyResult(
+        tuple(
+            ClassifiedImage(str(name), _ranked(labels, row, cosine))
+            for name, row, cosine in zip(images, scores, cosines, strict=True)
+        ),
+        engine.name,
+    )
+
+
+def score(cosines: np.ndarray, scoring: Scoring) -> np.ndarray:
+    """Cosines (N, labels) to scores: softmax over labels, or a sigmoid for each on its own."""
+    logits = scoring.logit_scale * cosines.astype(np.float64)
+    if scoring.kind == "sigmoid":
+        return 1 / (1 + np.exp(-(logits + (scoring.logit_bias or 0.0))))
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def choose_runtime(bundle: Bundle, name: str | None) -> tuple[Runtime, dict[Tower, Artifact]]:
+    """The named runtime, or the first of the table that exists here, and a pair of towers of the bundle that it runs."""
+    pairs = _tower_pairs(bundle)
+    if name is not None:
+        candidates = [name] if name in RUNTIMES else [RUNTIMES[name].name]  # a miss raises with the nearest name
+    else:
+        candidates = [plugin.name for plugin in RUNTIMES.values() if plugin.available]
+    for candidate in candidates:
+        for target, towers in pairs:
+            if candidate in target.runtimes or (candidate == name == "torch"):
+                return RUNTIMES[candidate].load(), towers
+    held = ", ".join(artifact.label for artifact in bundle.manifest.artifacts)
+    raise UsageError(f"{bundle.path}: {f'runtime {name}' if name else 'nothing here'} can run none of its artifacts ({held})")
+
+
+def _tower_pairs(bundle: Bundle) -> list[tuple[Target, dict[Tower, Artifact]]]:
+    """Image and text tower of the same target, backend and scheme."""
+    found: dict[tuple[str, str | None, str], dict[Tower, Artifact]] = {}
+    for artifact in bundle.manifest.artifacts:
+        found.setdefault((artifact.target, artifact.backend, artifact.scheme), {})[artifact.tower] = artifact
+    return [(TARGETS[key[0]].load(), towers) for key, towers in found.items() if len(towers) == 2 and key[0] in TARGETS]
+
+
+def _encode(bundle: Bundle, engine: Runtime, artifact: Artifact, batch: np.ndarray) -> np.ndarray:
+    with engine.open(bundle, artifact, engine.modes(artifact.scheme)[0]) as runner:
+        return runner.encode(batch)
+
+
+def _ranked(labels: list[str], scores: np.ndarray, cosines: np.ndarray) -> tuple[Score, ...]:
+    rows = [Score(label, float(s), float(c)) for label, s, c in zip(labels, scores, cosines, strict=True)]
+    return tuple(sorted(rows, key=lambda row: -row.score))

@@ -1,0 +1,1 @@
+"""The command line: one file per subcommand, each parses, makes one library call, and prints."""

@@ -1,0 +1,71 @@
+"""`edgeclip classify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgeclip.cli.output import common_options, print_json, working
+from edgeclip.cli.table import print_table
+from edgeclip.data.prompts import DEFAULT_TEMPLATES
+from edgeclip.errors import InputError, UsageError
+from edgeclip.plugins import RUNTIMES
+
+_SHOWN = 5
+
+
+@click.command("classify")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE...")
+@click.option("--labels", metavar="A,B", help="Labels, separated by commas.")
+@click.option("--labels-file", type=click.Path(path_type=Path), metavar="FILE", help="Labels, one a line.")
+@click.option(
+    "--template",
+    "templates",
+    multiple=True,
+    metavar="T",
+    help=f"Prompt with {{}} for the label; repeatable, averaged. Default: {'; '.join(DEFAULT_TEMPLATES)}",
+)
+@click.option("--runtime", metavar="R", help=f"One of {', '.join(RUNTIMES)}. Default: the first that runs the bundle here.")
+@common_options
+def command(
+    bundle: Path,
+    images: tuple[Path, ...],
+    labels: str | None,
+    labels_file: Path | None,
+    templates: tuple[str, ...],
+    runtime: str | None,
+    as_json: bool,
+    verbose: bool,
+) -> None:
+    """Score labels for pictures with the towers of BUNDLE."""
+    if (labels is None) == (labels_file is None):
+        raise UsageError("give the labels either by --labels or by --labels-file")
+    names = [label.strip() for label in labels.split(",")] if labels is not None else _read_labels(labels_file)
+    if runtime is not None:
+        RUNTIMES[runtime]  # a miss is an error before anything heavy is imported
+
+    with working(verbose) as progress:
+        from edgeclip.classify import classify
+
+        chosen = templates or DEFAULT_TEMPLATES
+        result = classify(bundle, list(images), names, templates=chosen, runtime=runtime, progress=progress)
+    if as_json:
+        print_json(result.as_json())
+        return
+    rows = []
+    for image in result.images:
+        for rank, score in enumerate(image.scores[:_SHOWN]):
+            rows.append((image.path if rank == 0 else "", score.label, f"{100 * score.score:.1f} %", f"{score.cosine:.4f}"))
+    print_table(("picture", "label", "score", "cosine"), rows, right=(2, 3))
+    click.echo(f"\nruntime: {result.runtime}")
+
+
+def _read_labels(path: Path | None) -> list[str]:
+    assert path is not None
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--labels-file {path}: cannot be read as UTF-8 text ({error})") from error
+    return [line.strip() for line in lines if line.strip()]

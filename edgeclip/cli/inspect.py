@@ -1,0 +1,75 @@
+"""`edgeclip inspect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgeclip.cli.output import common_options, print_json, working
+from edgeclip.cli.table import print_table
+
+_OPS_SHOWN = 12
+
+
+@click.command("inspect")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@common_options
+def command(bundle: Path, as_json: bool, verbose: bool) -> None:
+    """Show what is in BUNDLE: inputs and outputs, sizes, ops and weights by type, delegates, tools. Checks all hashes."""
+    with working(verbose) as progress:
+        from edgeclip.inspection import inspect
+
+        result = inspect(bundle, progress)
+    if as_json:
+        print_json(result)
+    else:
+        _print(result)
+
+
+def _print(result: dict[str, Any]) -> None:
+    manifest = result["manifest"]
+    weights, image, text = manifest["weights"], manifest["image"], manifest["text"]
+    use = "commercial use allowed" if weights["licence"]["commercial_use"] else "no commercial use"
+    crop = "" if image["crop"] == "none" else f", {image['crop']} crop"
+    scoring = manifest["scoring"]
+    bias = "" if scoring["logit_bias"] is None else f", bias {scoring['logit_bias']:.4g}"
+    click.echo(f"model      {manifest['model']}")
+    click.echo(f"weights    {weights['source']}  sha256 {weights['sha256'][:16]}...")
+    click.echo(f"licence    {weights['licence']['name']} ({use})")
+    click.echo(f"image      {image['size']} px, {image['resize']} side{crop}, {image['interpolation']}, {image['color']}")
+    click.echo(f"           mean {_numbers(image['mean'])}  std {_numbers(image['std'])} (inside the graph)")
+    click.echo(f"text       {text['tokenizer']}, {text['context_length']} tokens, start {text['sot']}, end {text['eot']}")
+    click.echo(f"embedding  {manifest['embedding']['dim']} values, unit length, space {manifest['embedding']['space_id']}")
+    click.echo(f"scoring    {scoring['kind']}, scale {scoring['logit_scale']:.4g}{bias}")
+    click.echo(f"tools      {', '.join(f'{name} {version}' for name, version in manifest['tools'].items())}")
+    contents = {entry["artifact"]: entry for entry in result["contents"]}
+    for artifact in manifest["artifacts"]:
+        click.echo("")
+        _print_artifact(artifact, contents[artifact["path"]])
+
+
+def _numbers(values: list[float]) -> str:
+    return " ".join(f"{value:.4g}" for value in values)
+
+
+def _print_artifact(artifact: dict[str, Any], content: dict[str, Any]) -> None:
+    where = artifact["target"] + (f"/{artifact['backend']}" if artifact["backend"] else "")
+    floor = f", {artifact['min_os']} and later" if artifact["min_os"] else ""
+    click.echo(f"{artifact['path']}  {artifact['size_bytes'] / 1e6:.2f} MB")
+    click.echo(f"  {where} {artifact['scheme']}{floor}")
+    for direction in ("inputs", "outputs"):
+        for tensor in artifact[direction]:
+            kind = "pixel buffer" if tensor["kind"] == "image" else tensor["dtype"]
+            click.echo(f"  {direction[:-1]:7} {tensor['name']}: {kind} {tensor['shape']}")
+    if content.get("delegates"):
+        share = content["delegated_percent"]
+        shares = ", ".join(f"{count} x {name}" for name, count in content["delegates"].items())
+        click.echo(f"  delegates: {shares}, {share:.0f} % of the ops")
+    ops = list(content["ops"].items())
+    rest = f", and {len(ops) - _OPS_SHOWN} more kinds" if len(ops) > _OPS_SHOWN else ""
+    click.echo(f"  ops: {', '.join(f'{count} {name}' for name, count in ops[:_OPS_SHOWN])}{rest}")
+    rows = [(name, f"{w['values']:,}", f"{w['bytes'] / 1e6:.2f} MB") for name, w in content["weights"].items()]
+    if rows:
+        print_table(("  weights", "values", "size"), [(f"  {name}", *cells) for name, *cells in rows], right=(1, 2))

@@ -1,0 +1,97 @@
+"""`edgeclip verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgeclip.cli.output import common_options, print_json, working
+from edgeclip.cli.table import print_table
+from edgeclip.plugins import RUNTIMES
+
+if TYPE_CHECKING:
+    from edgeclip.verify.compare import Row, VerifyResult
+
+
+@click.command("verify")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--images", type=click.Path(path_type=Path), metavar="DIR", help="Your pictures in place of the built-in ones.")
+@click.option("--texts", type=click.Path(path_type=Path), metavar="FILE", help="Your texts, one a line, in place of the built-in.")
+@click.option("--weights", metavar="SRC", help="Where the original's weights are, if not where the bundle says.")
+@click.option("--runtime", metavar="R", help=f"Only this runtime: {', '.join(RUNTIMES)}. Default: all that exist here.")
+@click.option("--mode", metavar="M", help="Only this mode of the mil runtime: fp16 or fp32. Default: by scheme.")
+@common_options
+@click.pass_context
+def command(
+    ctx: click.Context,
+    bundle: Path,
+    images: Path | None,
+    texts: Path | None,
+    weights: str | None,
+    runtime: str | None,
+    mode: str | None,
+    as_json: bool,
+    verbose: bool,
+) -> int:
+    """Feed the same pictures and texts to the torch original and to every artifact of BUNDLE, and compare.
+
+    Exit status 1 if an artifact differs by more than its scheme allows. The result is also written to BUNDLE/verify.json.
+    """
+    if runtime is not None:
+        RUNTIMES[runtime]  # a miss is an error before anything heavy is imported
+    with working(verbose) as progress:
+        from edgeclip.verify.compare import verify
+
+        result = verify(bundle, images, texts, weights=weights, runtime=runtime, mode=mode, progress=progress)
+    if as_json:
+        print_json(result.as_json())
+    else:
+        _print(result)
+    return 0 if result.passed else 1
+
+
+def _print(result: VerifyResult) -> None:
+    print_table(
+        ("artifact", "runtime", "samples", "cosine min", "mean", "max error", "rank", "between", "result"),
+        [_cells(row) for row in result.rows],
+        right=(2, 3, 4, 5, 6, 7),
+    )
+    for row in result.rows:
+        for failure in row.failures:
+            click.echo(f"FAILED {_label(row)}: {_explain(row, failure)}")
+    for difference in result.contract:
+        click.echo(f"FAILED manifest: {difference}")
+    click.echo(f"\n{len(result.images)} pictures, {result.texts} texts: {'passed' if result.passed else 'FAILED'}")
+
+
+def _label(row: Row) -> str:
+    return f"{row.target} {row.scheme} {row.tower}"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    def number(value: float | None, form: str) -> str:
+        return "-" if value is None else format(value, form)
+
+    return (
+        _label(row),
+        row.runtime if row.mode == "native" else f"{row.runtime} {row.mode}",
+        str(row.samples),
+        number(row.cosine_min, ".7f"),
+        number(row.cosine_mean, ".7f"),
+        number(row.max_abs_error, ".1e"),
+        number(row.rank_agreement, ".4f"),
+        number(row.between_input_cosine, ".3f"),
+        "ok" if row.passed else "FAILED",
+    )
+
+
+def _explain(row: Row, failure: str) -> str:
+    if failure == "error":
+        return row.error or "did not run"
+    value, limit = getattr(row, failure), row.threshold[failure]
+    if failure == "between_input_cosine":
+        return f"the original itself maps all inputs to one embedding (cosine {value:.4f}), so nothing is proven"
+    order = "above" if failure == "max_abs_error" else "below"
+    return f"{failure} {value:.7g} is {order} {limit}"

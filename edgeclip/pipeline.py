@@ -1,0 +1,319 @@
+"""convert(): weights -> towers -> export -> lowering -> a bundle on disk, each artifact run once before it counts."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgeclip.bundle_writer import BundleWriter, reporting_no_room
+from edgeclip.data.licences import licence_text
+from edgeclip.data.tokenizer import FOLDER as TOKENIZER_FOLDER
+from edgeclip.data.tokenizer import ClipBpe
+from edgeclip.errors import BundleError, ConversionError, EdgeclipError, UsageError
+from edgeclip.golden import write_golden
+from edgeclip.manifest import (
+    MANIFEST_FILE,
+    SCHEMA,
+    Artifact,
+    Bundle,
+    Embedding,
+    FileEntry,
+    Manifest,
+    Weights,
+    content_sha256,
+    size_bytes,
+)
+from edgeclip.models import MODELS
+from edgeclip.plugins import RUNTIMES, TARGETS
+from edgeclip.progress import Progress, silent
+from edgeclip.recipe import Recipe, TargetOptions
+from edgeclip.spec import TOWERS, Scoring, Tower
+from edgeclip.target import Target, choose
+
+if TYPE_CHECKING:
+    from edgeclip.models.weights import LoadedModel
+
+GOLDEN_FILE = "golden.npz"
+LICENCE_FILE = "LICENSE.txt"
+_TOOLS = ("edgeclip", "torch", "coremltools", "executorch", "open_clip_torch", "timm", "numpy")
+_UNIT_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class ConvertResult:
+    """What `convert` did. `artifacts` are those that this conversion made."""
+
+    bundle: Path
+    artifacts: tuple[Artifact, ...]
+    manifest: Manifest
+    wall_s: float
+    peak_rss_mb: float
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One target with its options resolved."""
+
+    target: Target
+    scheme: str
+    backend: str | None
+    min_os: str | None
+
+
+def convert(
+    model: str,
+    targets: list[TargetOptions],
+    out: Path,
+    weights: str | None = None,
+    force: bool = False,
+    progress: Progress = silent,
+) -> ConvertResult:
+    """Convert one model to the given targets and write, or extend, the bundle at `out`.
+
+    A bundle of the same weights that lacks these targets is extended. Replacing an artifact of it, or a bundle of other weights,
+    takes `force`. Nothing at `out` changes before the new bundle is whole.
+    """
+    started = time.perf_counter()
+    spec = MODELS[model]
+    jobs = [_resolved(options) for options in targets]
+    weights = weights or spec.default_weights
+    existing = _existing(out, force)
+    if existing is not None and not force:
+        _check_free(existing, jobs)
+
+    from edgeclip.models.weights import load_model
+
+    with progress(f"loading {spec.name} ({weights})") as task:
+        loaded = load_model(spec, weights, task)
+    kept = _kept(existing, loaded, jobs, force)
+    _check_space(out, loaded, len(jobs))
+    if loaded.source.startswith("file:"):
+        from edgeclip.models.originals import remember
+
+        remember(loaded.sha256, Path(weights))
+
+    with BundleWriter(out) as writer, reporting_no_room(out):
+        if existing is not None:
+            for artifact in kept:
+                _copy(existing.verified_path(artifact), writer.folder / artifact.path)
+        with progress("golden embeddings, tokenizer, licence"):
+            files = _write_files(writer.folder, loaded)
+        made = tuple(_lower_all(loaded, jobs, writer.folder, progress))
+        manifest = _manifest(loaded, (*kept, *made), files)
+        for artifact in made:
+            with progress(f"running {artifact.label} once"):
+                _run_once(Bundle(writer.folder, manifest), artifact)
+        writer.commit(manifest)
+    wall_s = time.perf_counter() - started
+    return ConvertResult(out, made, manifest, wall_s, peak_rss_mb())
+
+
+def _resolved(options: TargetOptions) -> _Job:
+    target: Target = TARGETS[options.target].load()
+    return _Job(target, *choose(target, options))
+
+
+def _existing(out: Path, force: bool) -> Bundle | None:
+    """The bundle at `out`, None if there is nothing; anything else there is never overwritten."""
+    if not out.exists():
+        return None
+    if out.is_dir() and not any(out.iterdir()):
+        return None
+    if not (out / MANIFEST_FILE).exists():
+        raise UsageError(f"{out}: exists and is not a bundle; choose another folder with --out")
+    try:
+        return Bundle.open(out)
+    except BundleError:
+        if force:
+            return None
+        raise
+
+
+def _check_free(existing: Bundle, jobs: list[_Job]) -> None:
+    names = {job.target.name for job in jobs}
+    for artifact in existing.manifest.artifacts:
+        if artifact.target in names:
+            raise UsageError(
+                f"{existing.path}: already holds {artifact.label}; use --force to replace it, or --out for another bundle"
+            )
+
+
+def _kept(existing: Bundle | None, loaded: LoadedModel, jobs: list[_Job], force: bool) -> tuple[Artifact, ...]:
+    """The artifacts of the old bundle that stay: those of other targets, if the weights agree."""
+    if existing is None:
+        return ()
+    manifest = existing.manifest
+    if (manifest.model, manifest.embedding.space_id) != (loaded.spec.name, loaded.space_id):
+        if not force:
+            raise UsageError(
+                f"{existing.path}: holds {manifest.model} with other weights ({manifest.weights.source});"
+                f" use --force to replace the bundle, or --out for another"
+            )
+        return ()
+    names = {job.target.name for job in jobs}
+    return tuple(artifact for artifact in manifest.artifacts if artifact.target not in names)
+
+
+def _check_space(out: Path, loaded: LoadedModel, targets: int) -> None:
+    """Stop before starting if the disk cannot hold the result."""
+    folder = next(parent for parent in Path(os.path.abspath(out)).parents if parent.exists())
+    parameters = sum(p.numel() for p in loaded.pair.parameters())
+    needed, free = 4 * parameters * targets, shutil.disk_usage(folder).free
+    if free < needed:
+        raise EdgeclipError(f"{out}: needs up to {needed >> 20} MB on the disk, {free >> 20} MB are free; use --out")
+
+
+def _copy(source: Path, destination: Path) -> None:
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, destination)
+    else:
+        shutil.copyfile(source, destination)
+
+
+def _write_files(folder: Path, loaded: LoadedModel) -> tuple[FileEntry, ...]:
+    tokenizer = ClipBpe.published(loaded.spec.tokenizer)
+    paths = tokenizer.save(folder / TOKENIZER_FOLDER)
+    (folder / LICENCE_FILE).write_text(licence_text(loaded.licence, loaded.spec.name, loaded.source), "utf-8")
+    write_golden(folder / GOLDEN_FILE, loaded, tokenizer)
+    paths += [folder / LICENCE_FILE, folder / GOLDEN_FILE]
+    return tuple(
+        FileEntry(path=path.relative_to(folder).as_posix(), sha256=content_sha256(path), size_bytes=path.stat().st_size)
+        for path in paths
+    )
+
+
+def _lower_all(loaded: LoadedModel, jobs: list[_Job], folder: Path, progress: Progress) -> Iterator[Artifact]:
+    """Export each tower once and lower it for every target."""
+    from edgeclip.models.towers import export_tower
+
+    for tower in TOWERS:
+        with progress(f"exporting the {tower} tower"):
+            exported = export_tower(loaded.pair, loaded.spec, tower)
+        for job in jobs:
+            with progress(f"lowering the {tower} tower: {job.target.name} {job.scheme}"):
+                yield _lower(loaded, job, exported, folder)
+
+
+def _lower(loaded: LoadedModel, job: _Job, exported: Any, folder: Path) -> Artifact:
+    spec, tower = loaded.spec, exported.tower
+    path = folder / job.target.name / f"{spec.file_stem}_{tower}{job.target.suffix}"
+    path.parent.mkdir(exist_ok=True)
+    recipe = Recipe(
+        model=spec.name,
+        weights=loaded.space_id,
+        target=job.target.name,
+        backend=job.backend,
+        scheme=job.scheme,
+        min_os=job.min_os,
+    )
+    lowered = job.target.lower(exported, recipe, artifact_metadata(loaded, tower, job.scheme), path)
+    return Artifact(
+        tower=tower,
+        target=recipe.target,
+        backend=recipe.backend,
+        scheme=recipe.scheme,
+        path=path.relative_to(folder).as_posix(),
+        sha256=content_sha256(path),
+        size_bytes=size_bytes(path),
+        inputs=lowered.inputs,
+        outputs=lowered.outputs,
+        min_os=recipe.min_os,
+        seed=recipe.seed,
+    )
+
+
+def artifact_metadata(loaded: LoadedModel, tower: Tower, scheme: str) -> dict[str, str]:
+    """What an artifact says about itself, where its format has room for it."""
+    licence = loaded.licence
+    use = "commercial use allowed" if licence.commercial_use else "no commercial use"
+    return {
+        "author": f"{loaded.spec.name}, converted by edgeclip",
+        "licence": f"{licence.name} ({use}) {licence.url}".strip(),
+        "description": f"{loaded.spec.name}: {tower} encoder, unit-length embeddings of {loaded.spec.embed_dim} values",
+        "version": importlib.metadata.version("edgeclip"),
+        "model": loaded.spec.name,
+        "tower": tower,
+        "scheme": scheme,
+        "weights": loaded.source,
+        "space_id": loaded.space_id,
+    }
+
+
+def _manifest(loaded: LoadedModel, artifacts: tuple[Artifact, ...], files: tuple[FileEntry, ...]) -> Manifest:
+    spec = loaded.spec
+    return Manifest(
+        schema=SCHEMA,
+        model=spec.name,
+        weights=Weights(source=loaded.source, sha256=loaded.sha256, licence=loaded.licence),
+        image=spec.preprocess,
+        text=spec.tokenizer,
+        embedding=Embedding(dim=spec.embed_dim, l2_normalized=True, space_id=loaded.space_id),
+        scoring=scoring(loaded),
+        artifacts=tuple(sorted(artifacts, key=lambda artifact: artifact.path)),
+        tools=tool_versions(),
+        golden=GOLDEN_FILE,
+        files=files,
+    )
+
+
+def scoring(loaded: LoadedModel) -> Scoring:
+    """The scoring rule with the scale that these weights learnt."""
+    pair = loaded.pair
+    return Scoring(kind=loaded.spec.scoring, logit_scale=round(pair.score_scale, 4), logit_bias=pair.score_bias)
+
+
+def tool_versions() -> dict[str, str]:
+    """Versions of the packages that decide the bytes of artifacts."""
+    versions = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for package in _TOOLS:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _run_once(bundle: Bundle, artifact: Artifact) -> None:
+    """Load an artifact and run its first golden input; what does not come back at unit length is no artifact."""
+    from edgeclip.golden import read_golden
+
+    golden = read_golden(bundle)
+    target: Target = TARGETS[artifact.target].load()
+    name = next((name for name in target.runtimes if RUNTIMES[name].available), None)
+    if name is None:
+        raise ConversionError(f"{artifact.label}: no runtime here can run it, so it cannot be trusted")
+    runtime = RUNTIMES[name].load()
+    try:
+        with runtime.open(bundle, artifact, runtime.modes(artifact.scheme)[0]) as runner:
+            embedding = runner.encode(golden.inputs(artifact.tower)[:1])
+    except BundleError as error:
+        raise ConversionError(f"{artifact.label}: converted, but does not run: {error}") from error
+    if embedding.shape != (1, bundle.manifest.embedding.dim):
+        raise ConversionError(f"{artifact.label}: gives an output of shape {list(embedding.shape)}")
+    if not abs(float(np.linalg.norm(embedding)) - 1) < _UNIT_TOLERANCE:
+        raise ConversionError(
+            f"{artifact.label}: gives an embedding of length {np.linalg.norm(embedding):.4f}, not 1"
+            " (overflow? try --scheme fp32)"
+        )
+
+
+def peak_rss_mb() -> float:
+    """Peak memory of this process or of its largest child, in MB; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return 0.0
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10), 1)
+
+

@@ -1,0 +1,1 @@
+"""Proof that the artifacts of a bundle compute what the torch original computes."""
