@@ -35,7 +35,7 @@ from edgeclip.manifest import (
 from edgeclip.models import MODELS
 from edgeclip.plugins import RUNTIMES, TARGETS
 from edgeclip.progress import Progress, silent
-from edgeclip.recipe import Recipe, TargetOptions
+from edgeclip.recipe import UNIT_TOLERANCE, Recipe, TargetOptions
 from edgeclip.spec import TOWERS, Scoring, Tower
 from edgeclip.target import Target, choose
 
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 GOLDEN_FILE = "golden.npz"
 LICENCE_FILE = "LICENSE.txt"
 _TOOLS = ("edgeclip", "torch", "coremltools", "executorch", "open_clip_torch", "timm", "numpy")
-_UNIT_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -300,7 +299,7 @@ def _run_once(bundle: Bundle, artifact: Artifact) -> None:
         raise ConversionError(f"{artifact.label}: converted, but does not run: {error}") from error
     if embedding.shape != (1, bundle.manifest.embedding.dim):
         raise ConversionError(f"{artifact.label}: gives an output of shape {list(embedding.shape)}")
-    if not abs(float(np.linalg.norm(embedding)) - 1) < _UNIT_TOLERANCE:
+    if not abs(float(np.linalg.norm(embedding)) - 1) <= UNIT_TOLERANCE:
         raise ConversionError(
             f"{artifact.label}: gives an embedding of length {np.linalg.norm(embedding):.4f}, not 1"
             " (overflow? try --scheme fp32)"

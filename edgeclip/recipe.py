@@ -64,6 +64,8 @@ for _scheme in (
 
 # A set of inputs that all land on nearly one embedding proves nothing, whatever the errors are.
 DEGENERATE_COSINE = 0.98
+# Embeddings have length 1 to within float16's rounding; without the normalisation they are nowhere near it.
+UNIT_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)

@@ -93,5 +93,5 @@ def _explain(row: Row, failure: str) -> str:
     value, limit = getattr(row, failure), row.threshold[failure]
     if failure == "between_input_cosine":
         return f"the original itself maps all inputs to one embedding (cosine {value:.4f}), so nothing is proven"
-    order = "above" if failure == "max_abs_error" else "below"
+    order = "above" if failure.endswith("_error") else "below"
     return f"{failure} {value:.7g} is {order} {limit}"

@@ -1,7 +1,7 @@
 """Pictures to the image tower's input, as the model's `Preprocess` says.
 
 The pixels equal torchvision's `Resize` + `CenterCrop` + `ToTensor` on a PIL image, which is what open_clip and Apple's MobileCLIP
-run; tests compare with it. Only the part that the crop keeps is ever resampled, so a panorama costs no more than a square.
+run; tests compare with it, bit for bit but for extreme panoramas.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from edgeclip.errors import InputError
 from edgeclip.spec import Preprocess
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-MAX_PIXELS = 100_000_000
+_LONGEST = 8  # longer than this many times its width, a picture is cropped before it is scaled
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -25,18 +25,17 @@ def load_image(path: Path) -> Image.Image:
     """Open a picture as a viewer shows it: EXIF rotation applied, transparency on white, 8-bit RGB."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is ours
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
             picture = Image.open(path)
-        width, height = picture.size
-        if width * height > MAX_PIXELS:
-            raise InputError(f"{path}: {width} x {height} pixels is over the limit of {MAX_PIXELS}; scale it down first")
         picture.load()
         return as_rgb(ImageOps.exif_transpose(picture))
     except FileNotFoundError:
         raise InputError(f"{path}: no such image") from None
     except UnidentifiedImageError:
         raise InputError(f"{path}: not an image that Pillow can read") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise InputError(f"{path}: more than {Image.MAX_IMAGE_PIXELS} pixels; scale it down first") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise InputError(f"{path}: broken image ({error})") from error
 
 
@@ -64,20 +63,21 @@ def preprocess_image(picture: Image.Image, spec: Preprocess) -> np.ndarray:
 
 
 def resize(picture: Image.Image, spec: Preprocess) -> Image.Image:
-    """Resize and crop to `size` x `size` in one resampling of the kept region."""
+    """Resize and crop to `size` x `size`."""
     width, height = picture.size
-    size = spec.size
+    size, resample = spec.size, _FILTERS[spec.interpolation]
     if spec.resize == "squash":
-        scaled_width = scaled_height = size
-    else:
-        # torchvision truncates the long side: int(size * long / short)
-        short = min(width, height)
-        scaled_width, scaled_height = int(size * width / short), int(size * height / short)
+        return picture.resize((size, size), resample)
+    # torchvision truncates the long side: int(size * long / short)
+    short = min(width, height)
+    scaled_width, scaled_height = int(size * width / short), int(size * height / short)
     left, top = round((scaled_width - size) / 2), round((scaled_height - size) / 2)
+    if scaled_width * scaled_height <= _LONGEST * size * size:
+        return picture.resize((scaled_width, scaled_height), resample).crop((left, top, left + size, top + size))
+    # The same region in one step, equal but for rounding: at 20000 x 1 pixels the scaled picture would take gigabytes.
     step_x, step_y = width / scaled_width, height / scaled_height
-    box = (left * step_x, top * step_y, (left + size) * step_x, (top + size) * step_y)
-    box = (box[0], box[1], min(box[2], float(width)), min(box[3], float(height)))
-    return picture.resize((size, size), _FILTERS[spec.interpolation], box=box)
+    right, bottom = min((left + size) * step_x, float(width)), min((top + size) * step_y, float(height))
+    return picture.resize((size, size), resample, box=(left * step_x, top * step_y, right, bottom))
 
 
 def to_pixels(image: np.ndarray) -> np.ndarray:

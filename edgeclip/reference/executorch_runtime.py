@@ -1,90 +1,133 @@
 """The official ExecuTorch runtime, in a process of its own.
 
 Its loader is native code that trusts its input: a damaged or hostile `.pte` can crash the process that loads it. So the hash is checked
-first, and even then loading and running happen in a worker (`executorch_worker`), which may die without harm.
+first, and even then loading and running happen in a worker (`executorch_worker`), which may die without harm. One worker serves all
+programs, since starting it takes seconds; after a crash the next program gets a new one.
 """
 
 from __future__ import annotations
 
+import atexit
 import io
+import itertools
+import os
 import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from edgeclip.errors import BundleError
 from edgeclip.manifest import Artifact, Bundle
-from edgeclip.reference.executorch_worker import FAILED, receive, send
+from edgeclip.reference.executorch_worker import FAILED, FREE, LOAD, RUN, Message, receive, send
 from edgeclip.reference.runtime import NATIVE, Runner
 
 
-class ExecuTorchRunner(Runner):
-    """One `.pte` in a worker process."""
+class WorkerError(Exception):
+    """The worker could not do what it was asked, or died of it; the text says how."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed in `close`)
-        self._worker = subprocess.Popen(
-            [sys.executable, "-m", "edgeclip.reference.executorch_worker", str(path)],
+
+class Worker:
+    """The other side of `executorch_worker`."""
+
+    def __init__(self) -> None:
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in `close`)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "edgeclip.reference.executorch_worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
         )
-        self._answer("load")
+        self._owner = os.getpid()
+
+    @property
+    def alive(self) -> bool:
+        """Whether requests can be sent, from this process."""
+        return self._owner == os.getpid() and self._process.poll() is None
+
+    def ask(self, code: int, program: int, content: bytes = b"") -> bytes:
+        """Send a request and wait for its answer. Raises WorkerError."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            send(self._process.stdin, Message(code, program, content))
+            answer = receive(self._process.stdout)
+        except BrokenPipeError:
+            answer = None
+        if answer is None:
+            raise WorkerError(self._obituary())
+        if answer.code == FAILED:
+            raise WorkerError(answer.content.decode("utf-8", "replace"))
+        return answer.content
+
+    def _obituary(self) -> str:
+        try:
+            code = self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:  # it talks nonsense, but lives
+            self._process.kill()
+            code = self._process.wait()
+        self._log.seek(0)
+        lines = self._log.read()[-4000:].decode("utf-8", "replace").strip().splitlines()
+        how = f"crashed with {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+        return f"the runtime {how}{': ' + lines[-1] if lines else ''}"
+
+    def close(self) -> None:
+        """End the process."""
+        if self._owner != os.getpid():
+            return
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._log):
+            if stream is not None:
+                stream.close()
+
+
+class _Shared:
+    """The worker in use, if any."""
+
+    worker: Worker | None = None
+    numbers = itertools.count()
+
+
+def shared_worker() -> Worker:
+    """The running worker, or a new one."""
+    if _Shared.worker is None or not _Shared.worker.alive:
+        if _Shared.worker is not None:
+            _Shared.worker.close()
+        _Shared.worker = Worker()
+        atexit.register(_Shared.worker.close)
+    return _Shared.worker
+
+
+class ExecuTorchRunner(Runner):
+    """One `.pte` in the worker."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._worker = shared_worker()
+        self._program = next(_Shared.numbers)
+        self._ask(LOAD, str(path.resolve()).encode())
+
+    def _ask(self, code: int, content: bytes) -> bytes:
+        try:
+            return self._worker.ask(code, self._program, content)
+        except WorkerError as error:
+            doing = "load" if code == LOAD else "run"
+            raise BundleError(f"{self._path}: ExecuTorch cannot {doing} it: {error}") from error
 
     def encode(self, batch: np.ndarray) -> np.ndarray:
         rows = []
         for row in batch:
-            self._ask(row[None])
-            rows.append(np.load(io.BytesIO(self._answer("run")), allow_pickle=False))
+            content = io.BytesIO()
+            np.save(content, np.ascontiguousarray(row[None]), allow_pickle=False)
+            rows.append(np.load(io.BytesIO(self._ask(RUN, content.getvalue())), allow_pickle=False))
         return np.concatenate(rows)
 
-    def _ask(self, row: np.ndarray) -> None:
-        content = io.BytesIO()
-        np.save(content, np.ascontiguousarray(row), allow_pickle=False)
-        assert self._worker.stdin is not None
-        try:
-            send(self._worker.stdin, 0, content.getvalue())
-        except BrokenPipeError:
-            self._fail("run")
-
-    def _answer(self, doing: str) -> bytes:
-        assert self._worker.stdout is not None
-        message = receive(self._worker.stdout)
-        if message is None:
-            self._fail(doing)
-        status, content = message
-        if status == FAILED:
-            self.close()
-            raise BundleError(f"{self._path}: ExecuTorch cannot {doing} it ({content.decode('utf-8', 'replace')})")
-        return content
-
-    def _fail(self, doing: str) -> None:
-        code = self._worker.wait()
-        self._log.seek(0)
-        last = self._log.read()[-2000:].decode("utf-8", "replace").strip().splitlines()[-1:]
-        self.close()
-        how = f"crashed with {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-        raise BundleError(f"{self._path}: the ExecuTorch runtime {how} while it tried to {doing} it {last}")
-
     def close(self) -> None:
-        if self._worker.stdin and not self._worker.stdin.closed:
-            try:
-                self._worker.stdin.close()
-            except BrokenPipeError:
-                self._worker.kill()
-        try:
-            self._worker.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self._worker.kill()
-            self._worker.wait()
-        if self._worker.stdout:
-            self._worker.stdout.close()
-        self._log.close()
+        if self._worker.alive:
+            self._ask(FREE, b"")
 
 
 class ExecuTorchRuntime:

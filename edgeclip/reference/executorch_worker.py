@@ -1,7 +1,7 @@
-"""The process that loads and runs a `.pte`: `python -m edgeclip.reference.executorch_worker FILE`.
+"""The process that loads and runs `.pte` programs: `python -m edgeclip.reference.executorch_worker`.
 
-Messages on stdin and stdout are a status byte, a length, and the content: an array in NumPy's format, or the text of an error. The
-first answer says whether loading worked; then each array is answered by the output of the program's `forward`.
+Requests on stdin and answers on stdout are one code byte, a program's number, a length, and content. LOAD takes a path, RUN an array in
+NumPy's format, FREE nothing; the answer to each is DONE with its result (RUN: an array), or FAILED with the text of an error.
 """
 
 from __future__ import annotations
@@ -10,61 +10,80 @@ import io
 import os
 import struct
 import sys
-from typing import IO
+from typing import IO, NamedTuple
 
-OK, FAILED = 0, 1
-_HEAD = struct.Struct("<BQ")
+LOAD, RUN, FREE, DONE, FAILED = range(5)
+_HEAD = struct.Struct("<BIQ")
 MAX_MESSAGE_BYTES = 1 << 30
 MAX_ADDRESS_SPACE = 32 << 30  # bounds what a hostile file can make the process allocate
 
 
-def send(stream: IO[bytes], status: int, content: bytes) -> None:
+class Message(NamedTuple):
+    """One request or answer."""
+
+    code: int
+    program: int
+    content: bytes
+
+
+def send(stream: IO[bytes], message: Message) -> None:
     """Write one message."""
-    stream.write(_HEAD.pack(status, len(content)) + content)
+    stream.write(_HEAD.pack(message.code, message.program, len(message.content)) + message.content)
     stream.flush()
 
 
-def receive(stream: IO[bytes]) -> tuple[int, bytes] | None:
+def receive(stream: IO[bytes]) -> Message | None:
     """Read one message; None if the other side is gone or talks nonsense."""
     head = stream.read(_HEAD.size)
     if len(head) != _HEAD.size:
         return None
-    status, length = _HEAD.unpack(head)
-    if length > MAX_MESSAGE_BYTES:
+    code, program, length = _HEAD.unpack(head)
+    if code > FAILED or length > MAX_MESSAGE_BYTES:
         return None
     content = stream.read(length)
-    return (status, content) if len(content) == length else None
+    return Message(code, program, content) if len(content) == length else None
 
 
-def main(path: str) -> None:
+def main() -> None:
     """Serve until stdin ends."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # native code prints where it likes; answers have a descriptor of their own
     _limit_memory()
+    import torch
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    methods: dict[int, object] = {}
+    while (request := receive(sys.stdin.buffer)) is not None:
+        try:
+            result = _serve(request, methods)
+        except (RuntimeError, ValueError, TypeError, MemoryError, OSError) as error:
+            send(answers, Message(FAILED, request.program, str(error).encode()))
+        else:
+            send(answers, Message(DONE, request.program, result))
+
+
+def _serve(request: Message, methods: dict[int, object]) -> bytes:
     import numpy as np
     import torch
     from executorch.runtime import Runtime, Verification
 
-    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    try:
-        program = Runtime.get().load_program(path, verification=Verification.InternalConsistency)
+    if request.code == LOAD:
+        program = Runtime.get().load_program(request.content.decode(), verification=Verification.InternalConsistency)
         method = program.load_method("forward")
         if method is None:
             raise RuntimeError("it has no method 'forward'")
-    except (RuntimeError, ValueError, MemoryError) as error:
-        send(answers, FAILED, str(error).encode())
-        return
-    send(answers, OK, b"")
-    while (message := receive(sys.stdin.buffer)) is not None:
-        given = np.load(io.BytesIO(message[1]), allow_pickle=False)
-        try:
-            (result,) = method.execute([torch.from_numpy(given)])
-        except (RuntimeError, ValueError, MemoryError) as error:
-            send(answers, FAILED, str(error).encode())
-            return
-        content = io.BytesIO()
-        np.save(content, result.numpy(), allow_pickle=False)
-        send(answers, OK, content.getvalue())
+        methods[request.program] = method
+        return b""
+    if request.code == FREE:
+        methods.pop(request.program, None)
+        return b""
+    given = np.load(io.BytesIO(request.content), allow_pickle=False)
+    outputs = methods[request.program].execute([torch.from_numpy(given)])  # type: ignore[attr-defined]
+    if len(outputs) != 1:
+        raise RuntimeError(f"it has {len(outputs)} outputs, not 1")
+    content = io.BytesIO()
+    np.save(content, outputs[0].numpy(), allow_pickle=False)
+    return content.getvalue()
 
 
 def _limit_memory() -> None:
@@ -78,4 +97,4 @@ def _limit_memory() -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

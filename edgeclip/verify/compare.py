@@ -27,7 +27,7 @@ from edgeclip.models.weights import LoadedModel
 from edgeclip.pipeline import scoring
 from edgeclip.plugins import RUNTIMES, TARGETS
 from edgeclip.progress import Progress, silent
-from edgeclip.recipe import DEGENERATE_COSINE, SCHEMES
+from edgeclip.recipe import DEGENERATE_COSINE, SCHEMES, UNIT_TOLERANCE
 from edgeclip.reference.runtime import Runtime
 from edgeclip.reference.torch_runtime import original_runner
 from edgeclip.spec import TOWERS, Tower
@@ -54,6 +54,7 @@ class Row:
     max_abs_error: float | None
     between_input_cosine: float
     rank_agreement: float | None
+    length_error: float | None
     threshold: dict[str, float | str | None]
     passed: bool
     failures: tuple[str, ...] = ()
@@ -171,7 +172,7 @@ def _row(
         "runtime": engine.name,
         "mode": mode,
         "samples": len(original),
-        "threshold": {**asdict(threshold), "between_input_cosine": DEGENERATE_COSINE},
+        "threshold": {**asdict(threshold), "between_input_cosine": DEGENERATE_COSINE, "length_error": UNIT_TOLERANCE},
     }
     bundle.verified_path(artifact)  # damage is an error of the bundle, not a finding about the conversion
     try:
@@ -182,7 +183,7 @@ def _row(
         if not np.isfinite(converted).all():
             raise BundleError(f"{artifact.path}: gives values that are not finite (overflow?)")
     except BundleError as error:
-        nothing = dict.fromkeys(("cosine_min", "cosine_mean", "max_abs_error", "rank_agreement"))
+        nothing = dict.fromkeys(("cosine_min", "cosine_mean", "max_abs_error", "rank_agreement", "length_error"))
         between = between_input_cosine(original)
         return Row(**common, **nothing, between_input_cosine=between, passed=False, failures=("error",), error=str(error))
     agreement = compare(original, converted, other)
@@ -192,6 +193,7 @@ def _row(
             ("cosine_min", agreement.cosine_min >= threshold.cosine_min),
             ("max_abs_error", threshold.max_abs_error is None or agreement.max_abs_error <= threshold.max_abs_error),
             ("rank_agreement", threshold.rank_agreement is None or agreement.rank_agreement >= threshold.rank_agreement),
+            ("length_error", agreement.length_error <= UNIT_TOLERANCE),
             ("between_input_cosine", agreement.between_input_cosine <= DEGENERATE_COSINE),
         )
         if not holds

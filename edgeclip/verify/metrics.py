@@ -15,6 +15,7 @@ class Agreement:
     max_abs_error: largest difference of one component.
     between_input_cosine: mean cosine between the original's embeddings of different inputs; near 1 nothing is proven.
     rank_agreement: see `rank_agreement`.
+    length_error: largest distance of an embedding's length from 1, which a cosine does not see.
     """
 
     cosine_min: float
@@ -22,9 +23,10 @@ class Agreement:
     max_abs_error: float
     between_input_cosine: float
     rank_agreement: float
+    length_error: float
 
 
-def compare(original: np.ndarray, converted: np.ndarray, queries_of: np.ndarray) -> Agreement:
+def compare(original: np.ndarray, converted: np.ndarray, candidates: np.ndarray) -> Agreement:
     """Compare embeddings (N, D) with the original's, ranking them against the other tower's original (M, D)."""
     original, converted = original.astype(np.float64), converted.astype(np.float64)
     cosine = np.sum(unit(original) * unit(converted), axis=1)
@@ -33,7 +35,8 @@ def compare(original: np.ndarray, converted: np.ndarray, queries_of: np.ndarray)
         cosine_mean=float(cosine.mean()),
         max_abs_error=float(np.abs(original - converted).max()),
         between_input_cosine=between_input_cosine(original),
-        rank_agreement=rank_agreement(original, converted, queries_of.astype(np.float64)),
+        rank_agreement=rank_agreement(original, converted, candidates.astype(np.float64)),
+        length_error=float(np.abs(np.linalg.norm(converted, axis=1) - 1).max()),
     )
 
 

@@ -1,0 +1,47 @@
+# make demo    set up .venv and run the main job on the demo model: convert, verify, classify
+# make test    set up .venv and run all tests
+# make lint    ruff and mypy
+# Every target reuses .venv; `make clean` removes it and everything made.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+BUNDLE := artifacts/mobileclip-demo
+EXAMPLES := build/examples
+LABELS := a red circle,a blue star,a green heart,a yellow moon,a purple square,an orange ring
+
+.PHONY: demo test test-fast lint clean
+
+demo: $(VENV)/.demo
+	$(BIN)/edgeclip convert --target coreml --target executorch --out $(BUNDLE) --force
+	$(BIN)/edgeclip verify $(BUNDLE)
+	$(BIN)/python scripts/draw_examples.py $(EXAMPLES)
+	$(BIN)/edgeclip classify $(BUNDLE) $(EXAMPLES)/*.png --labels "$(LABELS)"
+	@echo
+	@echo "The bundle is in $(BUNDLE)"
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+test-fast: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(None if (3, 10) <= sys.version_info[:2] <= (3, 13) else "edgeclip needs Python 3.10 to 3.13; set PYTHON=python3.12 or so")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -e ".[photos]"
+	touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -e ".[dev]"
+	touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) artifacts build dist *.egg-info

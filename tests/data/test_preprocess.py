@@ -1,0 +1,199 @@
+"""Pictures are prepared as torchvision prepares them, whatever their shape and mode."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from edgeclip.data.preprocess import as_rgb, load_image, preprocess_image, to_pixels
+from edgeclip.errors import InputError
+from edgeclip.models import MODELS
+from edgeclip.models.torchvision_shim import declare_torchvision_ops
+from edgeclip.spec import Preprocess
+
+ONE_LEVEL = 1 / 255 + 1e-6
+
+
+def _noise(width: int, height: int, seed: int = 0) -> Image.Image:
+    """Detail at every scale: where a resampling differs, it shows."""
+    values = np.random.RandomState(seed).randint(0, 256, (height, width, 3))
+    return Image.fromarray(values.astype(np.uint8))
+
+
+def _torchvision(picture: Image.Image, spec: Preprocess) -> np.ndarray:
+    declare_torchvision_ops()
+    from torchvision import transforms
+
+    mode = transforms.InterpolationMode(spec.interpolation)
+    resized = spec.size if spec.resize == "shortest" else (spec.size, spec.size)
+    steps = [transforms.Resize(resized, interpolation=mode), transforms.CenterCrop(spec.size), transforms.ToTensor()]
+    return transforms.Compose(steps)(picture).numpy()
+
+
+@pytest.mark.parametrize("model", ["mobileclip-s0", "tinyclip-vit-8m-16"])
+@settings(max_examples=40, deadline=None)
+@given(short=st.integers(1, 500), ratio=st.floats(1, 7), upright=st.booleans())
+def test_equals_torchvision_bit_for_bit(model, short, ratio, upright):
+    spec = MODELS[model].preprocess
+    long = int(short * ratio)
+    picture = _noise(short, long) if upright else _noise(long, short)
+    ours, theirs = preprocess_image(picture, spec), _torchvision(picture, spec)
+    assert ours.shape == (3, spec.size, spec.size)
+    assert ours.dtype == np.float32
+    np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("size", [(3000, 200), (200, 3000), (4001, 301)])
+def test_panoramas_equal_torchvision_within_a_level(size):
+    spec = MODELS["tinyclip-vit-8m-16"].preprocess
+    picture = _noise(*size)
+    np.testing.assert_allclose(preprocess_image(picture, spec), _torchvision(picture, spec), atol=ONE_LEVEL)
+
+
+def test_equals_open_clips_own_transform():
+    declare_torchvision_ops()
+    import open_clip
+
+    spec = MODELS["tinyclip-vit-8m-16"].preprocess
+    transform = open_clip.image_transform(spec.size, is_train=False, mean=spec.mean, std=spec.std)
+    picture = _noise(500, 333)
+    theirs = transform(picture).numpy()
+    mean, std = (np.array(v, np.float32).reshape(3, 1, 1) for v in (spec.mean, spec.std))
+    np.testing.assert_allclose((preprocess_image(picture, spec) - mean) / std, theirs, atol=ONE_LEVEL / min(spec.std))
+
+
+def test_squash_keeps_all_of_the_picture():
+    spec = Preprocess(
+        size=32, resize="squash", crop="none", interpolation="bilinear", antialias=True, mean=(0,) * 3, std=(1,) * 3
+    )
+    np.testing.assert_allclose(preprocess_image(_noise(100, 40), spec), _torchvision(_noise(100, 40), spec), atol=ONE_LEVEL)
+
+
+@pytest.mark.parametrize("size", [(20_000, 30), (30, 20_000), (20_000, 1), (1, 1)])
+def test_extreme_shapes_cost_no_more_than_a_square(size, monkeypatch):
+    spec = MODELS["mobileclip-s0"].preprocess
+    seen = []
+    resize = Image.Image.resize
+    monkeypatch.setattr(Image.Image, "resize", lambda self, to, *a, **k: seen.append(to) or resize(self, to, *a, **k))
+    assert preprocess_image(Image.new("RGB", size, (10, 200, 30)), spec).shape == (3, 256, 256)
+    assert seen == [(256, 256)]
+
+
+def _saved(picture: Image.Image, folder: Path, name: str, **options: object) -> Path:
+    path = folder / name
+    picture.save(path, **options)
+    return path
+
+
+def test_exif_rotation_is_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright
+    picture = Image.new("RGB", (40, 20), (255, 0, 0))
+    picture.paste((0, 0, 255), (20, 0, 40, 20))
+    loaded = load_image(_saved(picture, tmp_path, "rotated.png", exif=exif))
+    assert loaded.size == (20, 40)
+    assert loaded.getpixel((10, 5)) == (255, 0, 0)
+    assert loaded.getpixel((10, 35)) == (0, 0, 255)
+
+
+def test_transparency_lies_on_white():
+    picture = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
+    picture.putpixel((1, 0), (200, 100, 50, 255))
+    flat = as_rgb(picture)
+    assert flat.getpixel((0, 0)) == (255, 255, 255)
+    assert flat.getpixel((1, 0)) == (200, 100, 50)
+
+
+def test_a_transparent_palette_colour_lies_on_white(tmp_path):
+    picture = Image.new("P", (2, 1))
+    picture.putpalette([255, 0, 0, 0, 255, 0])
+    picture.putpixel((1, 0), 1)
+    loaded = load_image(_saved(picture, tmp_path, "p.png", transparency=0))
+    assert loaded.getpixel((0, 0)) == (255, 255, 255)
+    assert loaded.getpixel((1, 0)) == (0, 255, 0)
+
+
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
+    values = np.array([[0, 257 * 100, 65535]], np.uint16)
+    loaded = load_image(_saved(Image.fromarray(values), tmp_path, "16.png"))
+    assert [loaded.getpixel((x, 0))[0] for x in range(3)] == [0, 100, 255]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I", "F", "I;16"])
+def test_every_mode_becomes_rgb(mode):
+    picture = Image.new(mode, (3, 2))
+    assert as_rgb(picture).mode == "RGB"
+    assert as_rgb(picture).size == (3, 2)
+
+
+def test_cmyk_keeps_its_colours(tmp_path):
+    picture = Image.new("RGB", (64, 64), (220, 40, 40)).convert("CMYK")
+    red, green, blue = load_image(_saved(picture, tmp_path, "c.jpg", quality=95)).getpixel((30, 30))
+    assert red > 180
+    assert max(green, blue) < 90
+
+
+def _bomb(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that claims a size."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+_PNG = io.BytesIO()
+_noise(30, 20).save(_PNG, "PNG")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "not an image"),
+        (b"hello", "not an image"),
+        (b"\x89PNG\r\n\x1a\n", "image"),
+        (_PNG.getvalue()[:200], "broken image"),
+        (_bomb(20_000, 20_000), "more than 89478485 pixels; scale it down first"),
+        (_bomb(2_000_000_000, 1), "more than|broken image|not an image"),
+    ],
+)
+def test_what_is_no_image_is_said(tmp_path, content, said):
+    path = tmp_path / "picture.png"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=said) as error:
+        load_image(path)
+    assert str(path) in str(error.value)
+
+
+def test_a_missing_image_and_a_folder_are_said(tmp_path):
+    with pytest.raises(InputError, match="no such image"):
+        load_image(tmp_path / "none.png")
+    with pytest.raises(InputError, match=str(tmp_path)):
+        load_image(tmp_path)
+
+
+@settings(max_examples=150, deadline=None)
+@given(place=st.integers(0, len(_PNG.getvalue()) - 1), byte=st.integers(0, 255), cut=st.booleans())
+def test_damaged_files_load_or_are_refused(tmp_path_factory, place, byte, cut):
+    content = bytearray(_PNG.getvalue())
+    content[place] = byte
+    path = tmp_path_factory.mktemp("damaged") / "x.png"
+    path.write_bytes(bytes(content[:place] if cut else content))
+    try:
+        assert load_image(path).mode == "RGB"
+    except InputError:
+        pass
+
+
+def test_pixels_come_back_exactly():
+    values = np.arange(256, dtype=np.float32).reshape(1, 16, 16).repeat(3, axis=0) / 255
+    np.testing.assert_array_equal(to_pixels(values)[..., 0].reshape(-1), np.arange(256))

@@ -1,0 +1,72 @@
+"""The packages depend on each other one way only, and nothing heavy is imported before it is used."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+HEAVY = ("torch", "coremltools", "executorch", "open_clip", "timm", "transformers", "huggingface_hub", "numpy", "PIL")
+ALLOWED = {"edgeclip": {"edgeclip"}, "converters": {"converters", "edgeclip"}, "profiles": {"profiles", "edgeclip"}}
+
+
+def _imports(path: Path) -> set[str]:
+    """Top-level packages that a file imports anywhere."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("package", [name for name in ALLOWED if (ROOT / name).exists()])
+def test_packages_import_only_downwards(package):
+    for path in (ROOT / package).rglob("*.py"):
+        ours = _imports(path) & (ALLOWED.keys() | {"tests", "scripts", "benchmarks"})
+        assert ours <= ALLOWED[package], f"{path.relative_to(ROOT)} imports {ours - ALLOWED[package]}"
+
+
+def _python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import edgeclip",
+        "from edgeclip.cli.main import run; run(['--help'])",
+        "from edgeclip.cli.main import run; run(['models'])",
+        "from edgeclip.cli.main import run; run(['models', '--json'])",
+        "from edgeclip.cli.main import run; run(['convert', '--help'])",
+        "from edgeclip.cli.main import run; run(['convert', 'no-such-model', '--target', 'coreml'])",
+        "import edgeclip.manifest, edgeclip.recipe, edgeclip.plugins, edgeclip.registry, edgeclip.target",
+    ],
+)
+def test_light_commands_load_nothing_heavy(code):
+    loaded = _python(f"{code}\nimport sys\nprint('LOADED', *[m for m in {HEAVY!r} if m in sys.modules])")
+    assert loaded.strip().splitlines()[-1] == "LOADED"
+
+
+def test_targets_are_found_without_their_packages():
+    code = "import sys, converters.coreml.target, converters.executorch.target; print({m for m in sys.modules})"
+    modules = _python(code)
+    assert "'coremltools'" not in modules
+    assert "'executorch'" not in modules
+
+
+@pytest.mark.parametrize("args", [["--help"], ["models"]])
+def test_start_up_is_quick(args):
+    """The bar is 0.3 s on a quiet machine; the best of several runs, and room for a busy one."""
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "edgeclip", *args], check=True, capture_output=True)
+        times.append(time.perf_counter() - started)
+    assert min(times) < 0.3

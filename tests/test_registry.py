@@ -1,0 +1,47 @@
+"""Tables refuse duplicates and help with misses."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgeclip.errors import UsageError
+from edgeclip.models import MODELS
+from edgeclip.plugins import RUNTIMES, TARGETS, Plugin
+from edgeclip.errors import MissingPackageError
+from edgeclip.registry import Registry
+
+
+def test_duplicates_are_refused():
+    table = Registry[int]("number")
+    table.add("one", 1)
+    with pytest.raises(ValueError, match="'one' is registered twice"):
+        table.add("one", 2)
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "nearest"),
+    [(MODELS, "mobileclip_s0", "mobileclip-s0"), (MODELS, "TinyCLIP", "tinyclip-demo"), (TARGETS, "core-ml", "coreml")],
+)
+def test_a_miss_suggests_the_nearest_and_lists_all(table, name, nearest):
+    with pytest.raises(UsageError) as error:
+        table[name]
+    assert f"did you mean {nearest!r}?" in str(error.value)
+    assert all(known in str(error.value) for known in table)
+
+
+def test_a_miss_far_from_everything_only_lists():
+    with pytest.raises(UsageError, match="unknown runtime 'zzz': known: executorch, coreml, mil, torch"):
+        RUNTIMES["zzz"]
+
+
+def test_a_plugin_says_what_to_install():
+    plugin = Plugin("later", "nowhere:X", "", requires=("no_such_package_here",))
+    assert not plugin.available
+    with pytest.raises(MissingPackageError, match="later: package no_such_package_here is not installed: pip install"):
+        plugin.load()
+
+
+def test_core_ml_itself_exists_on_macos_only(monkeypatch):
+    monkeypatch.setattr("sys.platform", "linux")
+    with pytest.raises(MissingPackageError, match="coreml: it exists on macOS only"):
+        RUNTIMES["coreml"].load()
