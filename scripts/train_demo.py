@@ -249,7 +249,7 @@ def train(spec: ModelSpec, seed: int, steps: int, checkpoints: Path, out: Path) 
             seconds = spent + time.perf_counter() - started
             print(f"{spec.name}: step {done}/{steps} loss {loss.item():.3f} {seconds:.0f} s", flush=True)
         if done % 300 == 0 or done == steps:
-            print(f"{spec.name}: {accuracy(average.module, spec, captions, 400)}", flush=True)
+            print(f"{spec.name}: {accuracy(pair, spec, captions, 400)}", flush=True)
             checkpoints.mkdir(parents=True, exist_ok=True)
             torch.save(
                 {
@@ -265,7 +265,8 @@ def train(spec: ModelSpec, seed: int, steps: int, checkpoints: Path, out: Path) 
                 state_file,
             )
 
-    final = average.module.eval()
+    final = average.module
+    refresh_statistics(final, [pictures[k : k + 256] for k in range(0, 5120, 256)], captions, mean, std)
     path = save_demo_weights(final, out / str(spec.demo_weights))
     figures_path = out / FIGURES_FILE
     figures = json.loads(figures_path.read_text()) if figures_path.exists() else {}
@@ -288,6 +289,21 @@ def picture(scene: scenes.Scene, spec: ModelSpec) -> Tensor:
     size = spec.preprocess.size * (2 if scene.seed % 4 == 0 else 1)
     values = preprocess_image(scenes.draw(scene, size), spec.preprocess)
     return torch.from_numpy((values * 255).round().astype(np.uint8))
+
+
+@torch.no_grad()
+def refresh_statistics(pair: EncoderPair, batches: list[Tensor], captions: Captions, mean: Tensor, std: Tensor) -> None:
+    """Measure BatchNorm's statistics again: those of the last step do not fit averaged weights."""
+    norms = [module for module in pair.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over the batches
+    pair.train()
+    rows = torch.from_numpy(np.stack(list(captions.rows.values()))).long()
+    for k, batch in enumerate(batches):
+        pair.encode_image((batch.float() / 255 - mean) / std)
+        pair.encode_text(rows[torch.arange(k * 64, k * 64 + 64) % len(rows)])
+    pair.eval()
 
 
 @torch.no_grad()

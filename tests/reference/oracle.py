@@ -11,10 +11,13 @@ import pytest
 import torch
 from hypothesis import settings
 
+from edgeclip.errors import BundleError
 from edgeclip.reference.mil.ops import operations
 
 # Property tests draw the same examples on every run.
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=60)
+# How an operation says no: these the interpreter turns into a BundleError that names the operation.
+REFUSED = (BundleError, RuntimeError, ValueError, IndexError)
 
 
 @dataclass(frozen=True)

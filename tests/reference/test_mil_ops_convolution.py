@@ -13,7 +13,7 @@ from tests.reference.oracle import Case, check, each, floats, ours
 
 
 def _pads(pad_type: str, pad: Any, sizes: Any, spans: Any, strides: Any) -> list[tuple[int, int]]:
-    """Cells added before and after each axis. `same` gives ceil(size / stride) outputs, odd cells after (`same_lower`: before)."""
+    """Cells before and after each axis. `same` gives ceil(size / stride) outputs, odd cells after (`same_lower`: before)."""
     if pad_type == "valid":
         return [(0, 0) for _ in sizes]
     if pad_type == "custom":

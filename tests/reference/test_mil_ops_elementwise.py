@@ -18,7 +18,9 @@ _SHAPES = (((2, 3), (2, 3)), ((2, 1, 4), (3, 1)), ((5,), (2, 3, 5)), ((1, 3, 1, 
 _SPECIAL = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1.0], np.float32)
 _GELU_MODES = ("EXACT", "TANH_APPROXIMATION", "SIGMOID_APPROXIMATION")
 _DTYPES = ("fp16", "fp32", "bool", "int32", "int16", "uint16", "int8", "uint8")
-_TOKENS = np.array([0, 1, -1, 127, 128, 255, 256, 32767, 32768, 49406, 49407, 65535, 65536, -32769, 2**31 - 1, -(2**31)], np.int32)
+_TOKENS = np.array(
+    [0, 1, -1, 127, 128, 255, 256, 32767, 32768, 49406, 49407, 65535, 65536, -32769, 2**31 - 1, -(2**31)], np.int32
+)
 
 
 def _gelu(x: np.ndarray, mode: str = "EXACT") -> np.ndarray:
@@ -41,9 +43,7 @@ _INTEGER_CASES = tuple(
     Case(op, {"x": integers(3, 4), "y": integers(4, seed=1)}, note="int32")
     for op in ("add", "sub", "mul", "maximum", "minimum", "greater_equal", "less")
 )
-_UNARY_CASES = tuple(
-    Case(op, {"x": 4 * floats(3, 7)}) for op in ("relu", "sigmoid", "tanh", "identity")
-)
+_UNARY_CASES = tuple(Case(op, {"x": 4 * floats(3, 7)}) for op in ("relu", "sigmoid", "tanh", "identity"))
 CASES = (
     *_BINARY_CASES,
     *_INTEGER_CASES,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeclip.errors import BundleError
-from tests.reference.oracle import PROPERTY, Case, check, each, floats, integers, ours
+from tests.reference.oracle import PROPERTY, REFUSED, Case, check, each, floats, integers, ours
 
 _TABLE = floats(6, 4)
 _CUBE = floats(3, 4, 5)
@@ -98,7 +98,7 @@ def test_batch_dims_are_refused(op: str) -> None:
 
 @pytest.mark.parametrize("axis", [2, 5, -3])
 def test_an_axis_that_is_not_there_is_an_error(axis: int) -> None:
-    with pytest.raises((BundleError, IndexError)):
+    with pytest.raises(REFUSED):
         ours("gather", x=_TABLE, indices=_int32([0]), axis=axis)
 
 
@@ -112,7 +112,9 @@ def test_integer_sums_stay_int32() -> None:
 def test_gather_as_numpy_take(data: st.DataObject, shape: tuple[int, ...]) -> None:
     axis = data.draw(st.integers(-len(shape), len(shape) - 1))
     size = shape[axis]
-    indices = data.draw(arrays.arrays(np.int32, arrays.array_shapes(max_dims=2, max_side=4), elements=st.integers(-size, size - 1)))
+    indices = data.draw(
+        arrays.arrays(np.int32, arrays.array_shapes(max_dims=2, max_side=4), elements=st.integers(-size, size - 1))
+    )
     x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
     (got,) = ours("gather", x=x, indices=indices, axis=axis)
     np.testing.assert_array_equal(got, np.take(x, indices, axis))
