@@ -44,6 +44,7 @@ GROUP_WEIGHTS = {"count": 0.5, "size": 0.5, "pattern": 0.5, "colour": 1.0, "shap
 LEARNING_RATE = 1e-3
 WARMUP = 100
 EMA = 0.995
+REFRESHED = 4096  # scenes that BatchNorm's final statistics are measured on
 POOL = 24_000  # scenes drawn once; each step takes a batch of them
 
 
@@ -266,7 +267,9 @@ def train(spec: ModelSpec, seed: int, steps: int, checkpoints: Path, out: Path) 
             )
 
     final = average.module
-    refresh_statistics(final, [pictures[k : k + 256] for k in range(0, 5120, 256)], captions, mean, std)
+    rng = random.Random(seed)
+    texts = [caption(random_attributes(scene, rng), rng) for scene in pool[:REFRESHED]]
+    refresh_statistics(final, (pictures[:REFRESHED].float() / 255 - mean) / std, captions.ids(texts))
     path = save_demo_weights(final, out / str(spec.demo_weights))
     figures_path = out / FIGURES_FILE
     figures = json.loads(figures_path.read_text()) if figures_path.exists() else {}
@@ -292,17 +295,16 @@ def picture(scene: scenes.Scene, spec: ModelSpec) -> Tensor:
 
 
 @torch.no_grad()
-def refresh_statistics(pair: EncoderPair, batches: list[Tensor], captions: Captions, mean: Tensor, std: Tensor) -> None:
+def refresh_statistics(pair: EncoderPair, images: Tensor, ids: Tensor) -> None:
     """Measure BatchNorm's statistics again: those of the last step do not fit averaged weights."""
-    norms = [module for module in pair.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain mean over the batches
+    for module in pair.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.reset_running_stats()
+            module.momentum = None  # a plain mean over the batches
     pair.train()
-    rows = torch.from_numpy(np.stack(list(captions.rows.values()))).long()
-    for k, batch in enumerate(batches):
-        pair.encode_image((batch.float() / 255 - mean) / std)
-        pair.encode_text(rows[torch.arange(k * 64, k * 64 + 64) % len(rows)])
+    for k in range(0, len(images), BATCH):
+        pair.encode_image(images[k : k + BATCH])
+        pair.encode_text(ids[k : k + BATCH])
     pair.eval()
 
 

@@ -10,7 +10,17 @@ from edgeclip.models import MODELS
 from edgeclip.models.checkpoints import load_checkpoint
 from edgeclip.models.towers import build_tower
 from edgeclip.models.weights import load_model
-from tests.support import independent
+from edgeclip.spec import TOWERS
+from tests.support.independent import (
+    apple,
+    custom_text_names,
+    embeddings,
+    huggingface,
+    live,
+    open_clip_custom,
+    open_clip_flat,
+    tinyclip_names,
+)
 from tests.support.live import between_input_cosines, pictures, token_ids
 
 TOLERANCE = 1e-5
@@ -22,31 +32,29 @@ def assert_same_function(path, spec, model):
     """What edgeclip loads from `path` embeds pictures and texts as `model` does, and they differ from each other."""
     pair = load_checkpoint(path, spec)
     images, ids = pictures(spec), token_ids(spec)
-    for tower, inputs, wanted in zip(
-        ("image", "text"), (images, ids), independent.embeddings(model, spec, images, ids), strict=True
-    ):
+    for tower, inputs, wanted in zip(TOWERS, (images, ids), embeddings(model, spec, images, ids), strict=True):
         with torch.no_grad():
             got = build_tower(pair, spec, tower)(inputs)
         assert between_input_cosines(wanted).max() < 0.9, f"{tower}: these inputs prove nothing"
         assert got.dtype == torch.float32
         assert (got - wanted).abs().max() < TOLERANCE, tower
-    assert pair.score_scale == pytest.approx(37.0)
+    assert pair.score_scale == pytest.approx(float(model.logit_scale.exp()), rel=1e-6)
     assert all(parameter.dtype == torch.float32 for parameter in pair.parameters())
 
 
 @pytest.fixture(scope="module")
 def apple_demo():
-    return independent.apple(MOBILE)
+    return live(apple, MOBILE)
 
 
 @pytest.fixture(scope="module")
 def flat_demo():
-    return independent.open_clip_flat(TINY)
+    return live(open_clip_flat, TINY)
 
 
 @pytest.fixture(scope="module")
 def huggingface_demo():
-    return independent.huggingface(TINY)
+    return live(huggingface, TINY)
 
 
 # Apple's module tree
@@ -73,7 +81,7 @@ def test_apple_mobileclip_demo(apple_demo, tmp_path):
 @pytest.mark.slow
 def test_apple_mobileclip_s0(tmp_path):
     spec = MODELS["mobileclip-s0"]
-    model = independent.apple(spec)
+    model = live(apple, spec)
     torch.save(model.state_dict(), tmp_path / "mobileclip_s0.pt")
     assert_same_function(tmp_path / "mobileclip_s0.pt", spec, model)
 
@@ -88,16 +96,16 @@ def test_batchnorm_counters_may_be_absent(apple_demo, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [independent.open_clip_flat, independent.open_clip_custom])
+@pytest.mark.parametrize("make", [open_clip_flat, open_clip_custom])
 def test_open_clip_full_size(make, tmp_path):
     spec = MODELS["tinyclip-vit-8m-16"]
-    model = make(spec)
+    model = live(make, spec)
     torch.save({"state_dict": model.state_dict()}, tmp_path / "tinyclip.pt")
     assert_same_function(tmp_path / "tinyclip.pt", spec, model)
 
 
 def test_open_clip_custom_text(tmp_path):
-    model = independent.open_clip_custom(TINY)
+    model = live(open_clip_custom, TINY)
     torch.save(model.state_dict(), tmp_path / "tinyclip.pt")
     assert_same_function(tmp_path / "tinyclip.pt", TINY, model)
 
@@ -151,7 +159,7 @@ def test_buffers_that_openai_saved_are_ignored(flat_demo, tmp_path):
 @pytest.mark.parametrize("outer", ["", "module."])
 @pytest.mark.parametrize("wrapper", ["module.", ""])
 def test_tinyclip_wrappers(wrapper, outer, flat_demo, tmp_path):
-    state = independent.tinyclip_names(flat_demo.state_dict(), wrapper)
+    state = tinyclip_names(flat_demo.state_dict(), wrapper)
     torch.save({"state_dict": {outer + key: value for key, value in state.items()}}, tmp_path / "tinyclip.pt")
     assert_same_function(tmp_path / "tinyclip.pt", TINY, flat_demo)
 
@@ -162,7 +170,7 @@ def test_tinyclip_wrappers(wrapper, outer, flat_demo, tmp_path):
 @pytest.mark.slow
 def test_huggingface_full_size(tmp_path):
     spec = MODELS["tinyclip-vit-8m-16"]
-    model = independent.huggingface(spec)
+    model = live(huggingface, spec)
     model.save_pretrained(tmp_path)
     assert_same_function(tmp_path / "model.safetensors", spec, model)
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
@@ -187,25 +195,26 @@ def test_other_float_types_load_as_float32(dtype, flat_demo, tmp_path):
     rounded = {key: value.to(dtype) for key, value in flat_demo.state_dict().items()}
     torch.save(rounded, tmp_path / "tinyclip.pt")
     save_file(rounded, tmp_path / "tinyclip.safetensors")
-    model = independent.open_clip_flat(TINY)
+    model = open_clip_flat(TINY).eval()
     model.load_state_dict({key: value.float() for key, value in rounded.items()})
     assert_same_function(tmp_path / "tinyclip.pt", TINY, model)
     assert_same_function(tmp_path / "tinyclip.safetensors", TINY, model)
 
 
 def test_huggingface_saved_in_half_precision(huggingface_demo, tmp_path):
-    model = independent.huggingface(TINY)
+    model = huggingface(TINY).eval()
     model.load_state_dict(huggingface_demo.state_dict())
     model.half().save_pretrained(tmp_path)
     assert_same_function(tmp_path / "model.safetensors", TINY, model.float())
 
 
+@pytest.mark.slow
 def test_the_same_weights_have_one_space_id(flat_demo, huggingface_demo, tmp_path):
     """Equal numbers are one embedding space, whatever file they came in; other numbers are another."""
     flat = flat_demo.state_dict()
     torch.save(flat, tmp_path / "flat.pt")
-    torch.save({"state_dict": independent.custom_text_names(flat)}, tmp_path / "custom.pt")
-    torch.save(independent.tinyclip_names(flat, "module."), tmp_path / "tinyclip.pt")
+    torch.save({"state_dict": custom_text_names(flat)}, tmp_path / "custom.pt")
+    torch.save(tinyclip_names(flat, "module."), tmp_path / "tinyclip.pt")
     save_file(prefixed(flat), tmp_path / "prefixed.safetensors")
     files = ("flat.pt", "custom.pt", "tinyclip.pt", "prefixed.safetensors")
     loaded = [load_model(TINY, str(tmp_path / name)) for name in files]
@@ -226,3 +235,9 @@ def test_apple_and_open_clip_names_have_one_space_id(apple_demo, tmp_path):
     first = load_model(MOBILE, str(tmp_path / "apple.pt"))
     save_file(first.pair.state_dict(), tmp_path / "open_clip.safetensors")
     assert load_model(MOBILE, str(tmp_path / "open_clip.safetensors")).space_id == first.space_id
+
+
+def test_the_score_scale_stops_at_100(tmp_path):
+    """As CLIP's training does, and Apple's code at inference."""
+    torch.save({**open_clip_flat(TINY).state_dict(), "logit_scale": torch.tensor(6.0)}, tmp_path / "tinyclip.pt")
+    assert load_checkpoint(tmp_path / "tinyclip.pt", TINY).score_scale == 100.0

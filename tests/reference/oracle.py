@@ -25,6 +25,7 @@ class Case:
     """One use of an operation. `inputs` are arrays (tensors), tuples of arrays (lists of tensors) or Python values (constants).
 
     expected: computes the answer from the same inputs; None asks coremltools.
+    buildable: False where coremltools' builder fails on inputs that the format allows.
     """
 
     op: str
@@ -33,6 +34,7 @@ class Case:
     opset: str = "iOS17"
     note: str = ""
     tolerance: float = field(default=1e-6, kw_only=True)
+    buildable: bool = field(default=True, kw_only=True)
 
     @property
     def answer(self) -> Any:

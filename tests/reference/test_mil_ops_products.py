@@ -105,6 +105,7 @@ CASES = (
             {"x": floats(*x), "y": floats(*y, seed=1), "transpose_x": tx, "transpose_y": ty},
             note=f"{x}{y}",
             tolerance=3e-6,
+            buildable=len(x) > 1,  # coremltools declares a wrong shape for a vector that is no constant
         )
         for x, y, tx, ty in _MATMULS
     ),
@@ -124,9 +125,15 @@ CASES = (
         for rest in _LAYER_NORMS
         for oracle in (_layer_norm, None)
     ),
-    # coremltools cannot evaluate these two
-    Case("layer_norm", {"x": _NORM}, _layer_norm, note="all-axes", tolerance=3e-6),
-    Case("layer_norm", {"x": _NORM, "axes": (1,), "beta": floats(3)}, _layer_norm, note="beta-only", tolerance=3e-6),
+    Case("layer_norm", {"x": _NORM}, _layer_norm, note="all-axes", tolerance=3e-6, buildable=False),
+    Case(
+        "layer_norm",
+        {"x": _NORM, "axes": (1,), "beta": floats(3)},
+        _layer_norm,
+        note="beta-only",
+        tolerance=3e-6,
+        buildable=False,
+    ),
     *(
         Case("batch_norm", {"x": floats(*x) * 2, **_CHANNELS, **rest}, _batch_norm, note=f"{x}{sorted(rest)}", tolerance=3e-6)
         for x in ((2, 3, 4, 5), (2, 3, 7), (2, 3, 2, 2, 2))

@@ -1,8 +1,8 @@
-"""MobileCLIP-S0 in the module tree of Apple's checkpoints: a second implementation, from the papers and the tensor names alone.
+"""MobileCLIP-S0 in the module tree of Apple's checkpoints: a second implementation, from papers and tensor names.
 
-FastViT (arXiv 2303.14189) with MobileOne blocks (arXiv 2206.04040) and large-kernel downsampling (arXiv 2203.06717) for pictures,
-RepMixer blocks around a transformer for texts (MobileCLIP, arXiv 2311.17049). Inference only, branches unfused. It shares nothing
-with timm's FastViT or with edgeclip's text tower, so what those compute from a file can be compared with what this computes.
+FastViT (arXiv 2303.14189) of MobileOne blocks (arXiv 2206.04040) and large-kernel downsampling (arXiv 2203.06717) for pictures;
+RepMixer blocks around a transformer (MobileCLIP, arXiv 2311.17049) for texts. Inference only, branches unfused. It shares
+nothing with timm's FastViT or with edgeclip's text tower, so what those make of a file can be compared with what this does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The published implementations of each model, with live weights: what loading a checkpoint is compared with."""
+"""The published implementations of each model: what loading a checkpoint is compared with."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ import open_clip  # noqa: E402
 def apple(spec):
     """Apple's module tree."""
     trees = {"mobileclip-s0": apple_mobileclip.mobileclip_s0, "mobileclip-demo": apple_mobileclip.mobileclip_demo}
-    return _live(trees[spec.name](), spec)
+    return trees[spec.name]()
 
 
 def open_clip_flat(spec):
     """`open_clip.CLIP`: the text tower's parameters are the model's own."""
-    return _live(open_clip.CLIP(embed_dim=spec.embed_dim, **spec.architecture), spec)
+    return open_clip.CLIP(embed_dim=spec.embed_dim, **spec.architecture)
 
 
 def open_clip_custom(spec):
     """`open_clip.CustomTextCLIP`: the text tower apart, under `text.`."""
-    return _live(open_clip.CustomTextCLIP(embed_dim=spec.embed_dim, **spec.architecture), spec)
+    return open_clip.CustomTextCLIP(embed_dim=spec.embed_dim, **spec.architecture)
 
 
 def huggingface(spec):
@@ -56,7 +56,14 @@ def huggingface(spec):
             "eos_token_id": spec.tokenizer.eot,
         },
     )
-    return _live(CLIPModel(config), spec)
+    return CLIPModel(config)
+
+
+def live(make, spec):
+    """A model in which every tensor shows: `live(apple, spec)`."""
+    model = make(spec)
+    images, ids = pictures(spec), token_ids(spec)
+    return make_live(model, lambda: embeddings(model, spec, images, ids))
 
 
 def custom_text_names(flat):
@@ -83,8 +90,3 @@ def embeddings(model, spec, images, ids):
         return F.normalize(model.encode_image(images), dim=-1), F.normalize(model.encode_text(ids), dim=-1)
     both = model(pixel_values=images, input_ids=ids)
     return both.image_embeds, both.text_embeds
-
-
-def _live(model, spec):
-    images, ids = pictures(spec), token_ids(spec)
-    return make_live(model, lambda: embeddings(model, spec, images, ids))

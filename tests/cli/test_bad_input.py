@@ -1,0 +1,242 @@
+"""Damaged, hostile or impossible input: one clear line, status 2, nothing lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgeclip import plugins
+from edgeclip.manifest import MANIFEST_FILE, Bundle, content_sha256
+from edgeclip.plugins import Plugin
+
+pytestmark = pytest.mark.slow
+
+PACKAGE = "coreml/tinyclip_demo_image.mlpackage"
+MODEL_FILE = f"{PACKAGE}/Data/com.apple.CoreML/model.mlmodel"
+WEIGHTS = f"{PACKAGE}/Data/com.apple.CoreML/weights/weight.bin"
+PROGRAM = "executorch/tinyclip_demo_image.pte"
+
+
+def _damage(path: Path, how: str) -> None:
+    content = bytearray(path.read_bytes())
+    if how == "truncated":
+        content = content[: len(content) // 2]
+    elif how == "emptied":
+        content = bytearray()
+    else:
+        for place in range(len(content) // 3, len(content), max(1, len(content) // 50)):
+            content[place] ^= 0xFF
+    path.write_bytes(bytes(content))
+
+
+def _restate_hashes(bundle: Path) -> None:
+    """Make the manifest agree with what is there, as whoever tampers with a bundle would."""
+    path = bundle / MANIFEST_FILE
+    manifest = json.loads(path.read_text())
+    for entry in manifest["artifacts"] + manifest["files"]:
+        entry["sha256"] = content_sha256(bundle / entry["path"])
+    path.write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("file", [MODEL_FILE, WEIGHTS, PROGRAM, "golden.npz", "tokenizer/vocab.json", "LICENSE.txt"])
+@pytest.mark.parametrize("how", ["truncated", "flipped"])
+def test_damage_is_caught_by_its_hash(cli, bundle_copy, file, how):
+    _damage(bundle_copy / file, how)
+    result = cli("inspect", bundle_copy)
+    assert result.status == 2
+    assert "content differs from the hash in edgeclip.json" in result.error
+
+
+@pytest.mark.parametrize("command", ["verify", "classify"])
+@pytest.mark.parametrize("file", [MODEL_FILE, PROGRAM])
+def test_commands_check_the_hash_before_they_load(cli, bundle_copy, tmp_path, command, file):
+    _damage(bundle_copy / file, "flipped")
+    from PIL import Image
+
+    Image.new("RGB", (9, 9)).save(tmp_path / "x.png")
+    runtime = ["--runtime", "mil" if file == MODEL_FILE else "executorch"]
+    arguments = [tmp_path / "x.png", "--labels", "a,b"] if command == "classify" else []
+    result = cli(command, bundle_copy, *arguments, *runtime)
+    assert result.status == 2
+    assert "content differs from the hash" in result.error
+
+
+@pytest.mark.parametrize("how", ["truncated", "emptied", "flipped"])
+def test_a_damaged_program_with_a_matching_hash_does_not_crash_us(cli, bundle_copy, tmp_path, how):
+    from PIL import Image
+
+    _damage(bundle_copy / PROGRAM, how)
+    _restate_hashes(bundle_copy)
+    Image.new("RGB", (9, 9)).save(tmp_path / "x.png")
+    result = cli("classify", bundle_copy, tmp_path / "x.png", "--labels", "a,b", "--runtime", "executorch")
+    if result.status == 0:  # flipped bytes may all be weights
+        assert how == "flipped"
+    else:
+        assert result.status == 2
+        assert PROGRAM in result.error
+        assert "ExecuTorch cannot" in result.error
+    after = cli("verify", bundle_copy, "--runtime", "mil")
+    assert after.status == 0, "the process lives and works on"
+
+
+@pytest.mark.parametrize("how", ["truncated", "emptied", "flipped"])
+@pytest.mark.parametrize("file", [MODEL_FILE, WEIGHTS])
+def test_a_damaged_package_with_a_matching_hash_is_refused(cli, bundle_copy, tmp_path, file, how):
+    from PIL import Image
+
+    _damage(bundle_copy / file, how)
+    _restate_hashes(bundle_copy)
+    Image.new("RGB", (9, 9)).save(tmp_path / "x.png")
+    result = cli("classify", bundle_copy, tmp_path / "x.png", "--labels", "a,b", "--runtime", "mil")
+    if (file, how) == (WEIGHTS, "flipped") and result.status == 0:
+        return  # other weights, but weights
+    assert result.status == 2
+    assert "tinyclip_demo_image.mlpackage" in result.error
+
+
+def test_verify_finds_changed_weights_that_load(cli, bundle_copy):
+    path = bundle_copy / WEIGHTS
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 60_000] = content[middle - 60_000 : middle]
+    path.write_bytes(bytes(content))
+    _restate_hashes(bundle_copy)
+    assert cli("verify", bundle_copy, "--runtime", "mil").status == 1
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"schema": "edgeclip.bundle/9"}', "[]"])
+def test_a_damaged_manifest_is_named(cli, bundle_copy, content):
+    (bundle_copy / MANIFEST_FILE).write_text(content)
+    for command in ("verify", "inspect"):
+        result = cli(command, bundle_copy)
+        assert result.status == 2
+        assert f"{bundle_copy / MANIFEST_FILE}: not a valid manifest" in result.error
+    result = cli("convert", "tinyclip-demo", "--target", "coreml", "--out", bundle_copy)
+    assert result.status == 2
+    assert (bundle_copy / MANIFEST_FILE).read_text() == content
+
+
+def test_a_path_out_of_the_bundle_is_refused(cli, bundle_copy):
+    path = bundle_copy / MANIFEST_FILE
+    path.write_text(path.read_text().replace(PROGRAM, "../../outside.pte"))
+    result = cli("verify", bundle_copy)
+    assert result.status == 2
+    assert "'../../outside.pte' leaves the bundle" in result.error
+
+
+def test_a_folder_that_is_no_bundle_is_never_overwritten(cli, tmp_path):
+    (tmp_path / "precious.txt").write_text("x")
+    result = cli("convert", "tinyclip-demo", "--target", "coreml", "--out", tmp_path, "--force")
+    assert result.status == 2
+    assert "exists and is not a bundle" in result.error
+    assert (tmp_path / "precious.txt").read_text() == "x"
+
+
+def test_a_target_whose_package_is_missing_says_what_to_install(cli, monkeypatch, tmp_path):
+    missing = Plugin("coreml", "converters.coreml.target:TARGET", "", ("no_such_package",))
+    monkeypatch.setitem(plugins.TARGETS._items, "coreml", missing)
+    result = cli("convert", "tinyclip-demo", "--target", "coreml", "--out", tmp_path / "b")
+    assert result.status == 2
+    assert "coreml: package no_such_package is not installed: pip install no_such_package" in result.error
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("none.png", None), ("text.png", b"hello"), ("cut.png", b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00")],
+)
+def test_what_is_no_picture_is_named(cli, tiny_bundle, tmp_path, name, content):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    result = cli("classify", tiny_bundle, tmp_path / name, "--labels", "a,b", "--runtime", "mil")
+    assert result.status == 2
+    assert name in result.error
+
+
+@pytest.mark.parametrize("size", [(1, 1), (20_000, 40), (40, 20_000)])
+@pytest.mark.parametrize("mode", ["RGB", "CMYK", "I;16"])
+def test_odd_pictures_are_classified(cli, tiny_bundle, tmp_path, size, mode):
+    from PIL import Image
+
+    path = tmp_path / ("x.tif" if mode == "CMYK" else "x.png")
+    Image.new(mode, size).save(path)
+    result = cli("classify", tiny_bundle, path, "--labels", "a,b", "--runtime", "mil", "--json")
+    assert result.status == 0, result.err
+    assert len(result.json["images"][0]["scores"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"), [(None, "no such file"), (b"", "0 lines; give 1 to"), (b"\xff\xfe\x00", "not UTF-8 text")]
+)
+def test_bad_texts_are_named(cli, tiny_bundle, tmp_path, texts, said):
+    path = tmp_path / "texts.txt"
+    if texts is not None:
+        path.write_bytes(texts)
+    result = cli("verify", tiny_bundle, "--texts", path)
+    assert result.status == 2
+    assert said in result.error
+
+
+def test_a_folder_without_pictures_is_named(cli, tiny_bundle, tmp_path):
+    assert "no pictures in it" in cli("verify", tiny_bundle, "--images", tmp_path).error
+    assert "no such folder" in cli("verify", tiny_bundle, "--images", tmp_path / "none").error
+
+
+def test_a_runtime_that_cannot_run_the_bundle_is_said(cli, tmp_path, tiny_bundle):
+    result = cli("verify", tiny_bundle, "--runtime", "torch")
+    assert result.status == 2
+    assert "no artifact can be run here with --runtime torch" in result.error
+
+
+def test_a_disk_that_fills_up_is_one_clear_error(tmp_path):
+    """A limit on the size of files stands for a full disk: the first large file cannot be written."""
+    code = (
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000));"
+        "from edgeclip.cli.main import main;"
+        f"main(['convert', 'tinyclip-demo', '--target', 'executorch', '--out', {str(tmp_path / 'b')!r}])"
+    )
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert result.returncode == 2, result.stderr
+    assert "no room left on the disk" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "b").exists()
+    assert not list(tmp_path.glob(".b*"))
+
+
+def test_too_little_room_is_said_before_starting(cli, tmp_path, monkeypatch):
+    import shutil
+
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr("edgeclip.pipeline.shutil.disk_usage", lambda path: usage._replace(free=1_000_000))
+    result = cli("convert", "tinyclip-demo", "--target", "coreml", "--out", tmp_path / "b")
+    assert result.status == 2
+    assert "MB on the disk, 0 MB are free" in result.error
+
+
+def test_weights_from_a_file_are_found_again_and_must_be_the_same(cli, tmp_path, tiny_bundle):
+    import torch
+
+    from edgeclip.models import MODELS
+    from edgeclip.models.seeded import seeded_pair
+
+    spec = MODELS["tinyclip-demo"]
+    for seed in (5, 6):
+        torch.save(seeded_pair(spec, seed).state_dict(), tmp_path / f"{seed}.pt")
+    out = tmp_path / "bundle"
+    assert cli("convert", "tinyclip-demo", "--target", "coreml", "--weights", tmp_path / "5.pt", "--out", out).status == 0
+    assert Bundle.open(out).manifest.weights.source == "file:5.pt"
+    assert cli("verify", out).status == 0, "found again without being named"
+    wrong = cli("verify", out, "--weights", tmp_path / "6.pt")
+    assert wrong.status == 2
+    assert "are not those of the bundle" in wrong.error
+    (tmp_path / "5.pt").unlink()
+    gone = cli("verify", out)
+    assert gone.status == 2
+    assert "made from a file 5.pt" in gone.error
+    assert "pass --weights FILE" in gone.error
