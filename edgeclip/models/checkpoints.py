@@ -127,13 +127,10 @@ def _problems(tensors: Mapping[str, Tensor], layout: Layout, pair: EncoderPair) 
         except (RuntimeError, IndexError):
             shape = None
         if shape != expected.shape:
-            problems.append(f"tensor {source.keys[0]!r} is {list(parts[0].shape)}, expected {_expected(source, expected)}")
+            problems.append(f"tensor {source.keys[0]!r} is {list(parts[0].shape)}, expected {list(expected.shape)}")
     extra = sorted(key for key in tensors.keys() - used if not layout.ignored.fullmatch(key))
-    return problems + [f"tensor {key!r} is not one of the model's" for key in extra]
-
-
-def _expected(source: object, expected: Tensor) -> str:
-    return str(list(expected.shape))
+    problems += [f"tensor {key!r} is not one of the model's" for key in extra]
+    return list(dict.fromkeys(problems))  # one tensor of the file may feed several of the model
 
 
 def _assembled(tensors: Mapping[str, Tensor], layout: Layout, pair: EncoderPair) -> dict[str, Tensor]:

@@ -28,7 +28,7 @@ def slow_if_full_size(cases):
 
 
 def inputs(spec, tower):
-    return pictures(spec, count=3) if tower == "image" else token_ids(spec)
+    return pictures(spec, seed=1) if tower == "image" else token_ids(spec)
 
 
 @torch.no_grad()
@@ -80,7 +80,7 @@ def test_prepare_for_export_computes_the_same(name, tower, seeded):
     value = inputs(spec, tower)
     wanted = run(original, value)
     prepared = prepare_for_export(original)
-    assert between_input_cosines(wanted).max() < 0.98, "these inputs prove nothing"
+    assert between_input_cosines(wanted).mean() < 0.7, "these inputs prove nothing"
     assert (run(prepared, value) - wanted).abs().max() < TOLERANCE
     assert (wanted.norm(dim=-1) - 1).abs().max() < TOLERANCE
 
@@ -90,8 +90,9 @@ def test_prepare_for_export_computes_the_same(name, tower, seeded):
     assert torch.equal(run(original, value), wanted)
 
 
-@pytest.mark.parametrize(("name", "tower"), CASES)
+@pytest.mark.parametrize(("name", "tower"), slow_if_full_size(CASES))
 def test_nothing_is_left_to_fuse(name, tower):
+    """No branch, and no BatchNorm inside a block that has become one convolution."""
     spec = MODELS[name]
     unfused = build_tower(spec.build(spec), spec, tower)
     prepared = prepare_for_export(unfused)
@@ -99,7 +100,6 @@ def test_nothing_is_left_to_fuse(name, tower):
     assert not names & set(BRANCHES)
     for path, module in prepared.named_modules():
         assert not list(getattr(module, "conv_kxk", None) or []), path
-        # A fused block can be told by what fusing gives it, and has lost its BatchNorms.
         if hasattr(module, "reparam_conv"):
             assert module.reparam_conv is not None, path
             assert not any(isinstance(child, nn.BatchNorm2d) for child in module.modules()), path
@@ -113,14 +113,20 @@ def batchnorms(module):
     return sum(isinstance(child, nn.BatchNorm2d) for child in module.modules())
 
 
-@pytest.mark.parametrize(("name", "tower"), CASES)
+@pytest.mark.parametrize(("name", "tower"), slow_if_full_size(CASES))
 def test_constants_are_finite(name, tower):
     """A causal mask of -inf turns into NaN when constants are compressed."""
     spec = MODELS[name]
     prepared = prepare_for_export(build_tower(spec.build(spec), spec, tower))
     for key, value in (*prepared.named_buffers(), *prepared.named_parameters()):
         assert torch.isfinite(value).all(), key
-        assert not value.requires_grad, key
+
+
+@pytest.mark.parametrize("tower", TOWERS)
+def test_no_weight_asks_for_a_gradient(tower):
+    spec = MODELS["mobileclip-demo"]
+    prepared = prepare_for_export(build_tower(spec.build(spec), spec, tower))
+    assert not [name for name, parameter in prepared.named_parameters() if parameter.requires_grad]
 
 
 def test_fuse_reaches_a_tower_that_is_itself_a_block():
@@ -159,7 +165,7 @@ def test_the_tinyclip_text_tower_is_causal(seeded):
     assert (run(text, changed) - run(text, ids)).abs().max() < 1e-6
 
 
-def test_any_width(seeded):
+def test_any_width():
     tower = HybridTextTower(vocab_size=50, context_length=9, width=16, heads=2, layers=1, embed_dim=8).eval()
     ids = torch.tensor([[48, 3, 4, 49, 0, 0, 0, 0, 0]])
     assert run(tower, ids).shape == (1, 8)

@@ -2,50 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-_INTEGERS = (
-    0,
-    1,
-    -1,
-    2,
-    3,
-    5,
-    7,
-    9,
-    64,
-    127,
-    255,
-    2**15,
-    2**20,
-    2**31 - 1,
-    -(2**31),
-    2**32,
-    2**62,
-    2**63 - 1,
-    -(2**63),
-    2**64 - 1,
-)
+_INTEGERS = (0, 1, -1, 2, 3, 5, 7, 9, 64, 127, 255, 2**15, 2**20, 2**32, 2**62, 2**64 - 1)
+_LIMITS = (2**31 - 1, -(2**31), 2**63 - 1, -(2**63))
 _FLOATS = (0.0, -1.0, 0.5, 1e30, -1e30, float("inf"), float("-inf"), float("nan"))
-_TEXTS = (
-    "",
-    "x",
-    "ids",
-    "y",
-    "relu",
-    "const",
-    "fp16",
-    "int16",
-    "custom",
-    "same",
-    "main",
-    "../x",
-    "@model_path/weights/weight.bin",
-)
-
-Slot = Callable[[random.Random], None]
+_NAMES = ("", "x", "ids", "y", "flat", "relu", "const", "main", "../x", "@model_path/weights/weight.bin")
+_VALUES = ("fp16", "int16", "custom", "same", "EXACT")
+_STOP = 0.12  # how often the walk ends at a message or list, and changes that as a whole
 
 
 def mutate_bytes(data: bytes, rng: random.Random) -> bytes:
@@ -71,42 +38,56 @@ def mutate_bytes(data: bytes, rng: random.Random) -> bytes:
 
 
 def mutate_message(message: Any, rng: random.Random) -> None:
-    """Change up to three places anywhere in a protobuf message."""
+    """Change up to three places in a protobuf message, each found by a random walk from its root."""
     for _ in range(rng.choice((1, 1, 2, 3))):
-        rng.choice(list(_slots(message)))(rng)
+        _walk(message, rng)
 
 
-def _slots(message: Any) -> Iterator[Slot]:
-    for field, value in message.ListFields():
-        yield lambda _, message=message, field=field: message.ClearField(field.name)
-        if hasattr(value, "keys"):
-            yield from _map_slots(value)
-        elif hasattr(value, "extend"):
-            yield from _list_slots(value, field)
-        elif field.message_type is not None:
-            yield from _slots(value)
-        else:
-            yield lambda rng, message=message, field=field, value=value: _put(
-                lambda new: setattr(message, field.name, new), value, rng
-            )
+def _walk(message: Any, rng: random.Random) -> None:
+    fields = message.ListFields()
+    if not fields:
+        return
+    field, value = rng.choice(fields)
+    stop = rng.random() < _STOP
+    if hasattr(value, "keys"):
+        _in_map(value, stop, rng)
+    elif hasattr(value, "extend"):
+        _in_list(value, stop, rng)
+    elif field.message_type is not None and not stop:
+        _walk(value, rng)
+    elif field.message_type is not None or stop:
+        message.ClearField(field.name)
+    else:
+        _put(lambda new: setattr(message, field.name, new), value, rng)
 
 
-def _map_slots(value: Any) -> Iterator[Slot]:
-    for key in list(value):
-        yield lambda _, key=key: value.pop(key, None)
-        if hasattr(value[key], "ListFields"):
-            yield lambda rng, key=key: value[rng.choice(_TEXTS)].CopyFrom(value[key])
-            yield from _slots(value[key])
+def _in_map(value: Any, stop: bool, rng: random.Random) -> None:
+    key = rng.choice(sorted(value))
+    is_message = hasattr(value[key], "ListFields")
+    if not stop and is_message:
+        _walk(value[key], rng)
+    elif is_message and rng.random() < 0.5:
+        value[rng.choice(_NAMES)].CopyFrom(value[key])
+    else:
+        value.pop(key)
 
 
-def _list_slots(value: Any, field: Any) -> Iterator[Slot]:
-    for k in range(len(value)):
-        yield lambda _, k=k: value.pop(min(k, len(value) - 1)) if len(value) else None
-        yield lambda _, k=k: value.extend(value[k : k + 1])
-        if field.message_type is not None:
-            yield from _slots(value[k])
-        else:
-            yield lambda rng, k=k: _put(lambda new: value.__setitem__(k, new), value[k], rng) if k < len(value) else None
+def _in_list(value: Any, stop: bool, rng: random.Random) -> None:
+    k = rng.randrange(len(value))
+    if stop:
+        kept = list(value)
+        changed = {
+            "drop": kept[:k] + kept[k + 1 :],
+            "double": [*kept[:k], kept[k], *kept[k:]],
+            "move": [kept[k], *kept[:k], *kept[k + 1 :]],
+            "cut": kept[:k],
+        }[rng.choice(("drop", "double", "move", "cut"))]
+        del value[:]
+        value.extend(changed)
+    elif hasattr(value[k], "ListFields"):
+        _walk(value[k], rng)
+    else:
+        _put(lambda new: value.__setitem__(k, new), value[k], rng)
 
 
 def _put(assign: Callable[[Any], None], value: Any, rng: random.Random) -> None:
@@ -114,14 +95,12 @@ def _put(assign: Callable[[Any], None], value: Any, rng: random.Random) -> None:
     if isinstance(value, bytes):
         new: Any = mutate_bytes(value, rng)
     elif isinstance(value, str):
-        new = rng.choice(_TEXTS)
+        new = rng.choice(_NAMES + _VALUES)
     elif isinstance(value, bool):
         new = not value
     elif isinstance(value, float):
         new = rng.choice(_FLOATS)
     else:
-        new = rng.choice((value + 1, value - 1, value * 2, *_INTEGERS))
-    try:
+        new = rng.choice((value + 1, value - 1, value * 2, *_INTEGERS, *_LIMITS))
+    with contextlib.suppress(ValueError, TypeError):
         assign(new)
-    except (ValueError, TypeError):
-        return

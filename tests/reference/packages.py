@@ -91,7 +91,7 @@ def edited(path: Path) -> Iterator[Any]:
     """The model protobuf of a package, written back afterwards."""
     model = read(path)
     yield model
-    model_file(path).write_bytes(model.SerializeToString())
+    model_file(path).write_bytes(model.SerializeToString(deterministic=True))
 
 
 def half(values: Any) -> np.ndarray:

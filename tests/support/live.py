@@ -47,6 +47,16 @@ def between_input_cosines(embeddings):
     return (rows[first] * rows[second]).sum(1)
 
 
+def silent_parameters(model, encode, threshold=1e-3):
+    """Names of parameters whose disappearance `encode()` would hardly notice, to first order."""
+    parameters = {name: value.requires_grad_(True) for name, value in model.named_parameters() if name != "logit_scale"}
+    out = torch.cat(encode())
+    direction = torch.randn(out.shape, generator=torch.Generator().manual_seed(0))
+    gradients = torch.autograd.grad((out * direction).sum(), parameters.values())
+    shown = zip(parameters.items(), gradients, strict=True)
+    return [name for (name, value), gradient in shown if (gradient * value).abs().max() < threshold]
+
+
 @torch.no_grad()
 def make_live(model, encode, seed=0):
     """Draw all parameters of `model`, then adjust its layers while `encode()` runs both towers once; returns the model."""
