@@ -1,8 +1,9 @@
 #!/usr/bin/env python
 """How long a conversion takes, and what takes it: `python benchmarks/conversion.py [MODEL]`.
 
-Seeded weights are saved as a checkpoint file first; then `edgeclip convert` runs in a fresh process, both towers, both targets. Prints the
-stages (from the command's own progress lines), wall time, and the peak memory of the process and its children.
+Seeded weights are saved as a checkpoint file first; then `edgeclip convert` runs in a fresh process, both towers, both
+targets. Prints the stages (from the command's own progress lines), wall time, and the peak memory of the process and
+its children.
 """
 
 from __future__ import annotations

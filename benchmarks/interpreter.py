@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """The ML Program interpreter against torch eager: `python benchmarks/interpreter.py [MODEL ...]`.
 
-For each tower and scheme: interleaved rounds in one process on the same threads; prints the ratio of the medians, and loading times.
+For each tower and scheme: interleaved rounds in one process on the same threads; prints the ratio of the medians, and
+loading times.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from edgeclip.golden import read_golden
@@ -56,15 +58,15 @@ def _measure(name: str, scheme: str, mode: str, rounds: int) -> None:
             times: dict[str, list[float]] = {"eager": [], "mil": []}
             for _ in range(rounds + 2):
                 for key, encode in (("eager", eager.encode), ("mil", runner.encode)):
-                    times[key].append(_seconds(lambda encode=encode: encode(given)))
+                    times[key].append(_seconds(encode, given))
             before, after = (1e3 * statistics.median(times[key][2:]) for key in ("eager", "mil"))
             row = f"{name:20} {artifact.tower:6} {scheme:6} {mode:5} {load:7.2f} {before:9.1f} {after:8.1f}"
             print(f"{row} {after / before:6.2f}", flush=True)
 
 
-def _seconds(call: Callable[[], object]) -> float:
+def _seconds(encode: Callable[[np.ndarray], object], given: np.ndarray) -> float:
     started = time.perf_counter()
-    call()
+    encode(given)
     return time.perf_counter() - started
 
 

@@ -1,7 +1,8 @@
 """Writing a bundle so that no half of one can be mistaken for a whole one.
 
-Everything is made in a hidden folder beside the destination, the manifest last; then the two folders change places in one step.
-A process killed before that leaves the old bundle as it was and a folder `.NAME.partial-PID`, which the next conversion removes.
+Everything is made in a hidden folder beside the destination, the manifest last; then the two folders change places in
+one step. A process killed before that leaves the old bundle as it was and a folder `.NAME.partial-PID`, which the next
+conversion removes.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class BundleWriter:
     """A context in which `folder` is filled; `commit` makes it the bundle, leaving without commit removes it."""
 
     def __init__(self, destination: Path) -> None:
-        self.destination = Path(os.path.abspath(destination))
+        self.destination = Path(os.path.abspath(destination))  # noqa: PTH100 (resolve() would follow links)
         self.folder = self.destination.with_name(f".{self.destination.name}.partial-{os.getpid()}")
 
     def __enter__(self) -> BundleWriter:
@@ -105,11 +106,7 @@ _RENAME_SWAP = 2  # macOS: renamex_np(2)
 
 def _exchange(first: Path, second: Path) -> None:
     """Let two folders change places, in one step where the system can (Linux, macOS), else in three."""
-    library = ctypes.CDLL(None, use_errno=True) if sys.platform != "win32" else None
-    a, b = os.fsencode(first), os.fsencode(second)
-    if hasattr(library, "renameat2") and library.renameat2(_AT_FDCWD, a, _AT_FDCWD, b, _RENAME_EXCHANGE) == 0:
-        return
-    if hasattr(library, "renamex_np") and library.renamex_np(a, b, _RENAME_SWAP) == 0:
+    if sys.platform != "win32" and _exchanged_at_once(os.fsencode(first), os.fsencode(second)):
         return
     aside = second.with_name(f".{second.name}.replaced-{os.getpid()}")
     second.rename(aside)
@@ -119,3 +116,13 @@ def _exchange(first: Path, second: Path) -> None:
         aside.rename(second)
         raise
     aside.rename(first)
+
+
+def _exchanged_at_once(first: bytes, second: bytes) -> bool:
+    """Ask the system to exchange two names in one step; False where it cannot."""
+    library = ctypes.CDLL(None)
+    if hasattr(library, "renameat2"):
+        return bool(library.renameat2(_AT_FDCWD, first, _AT_FDCWD, second, _RENAME_EXCHANGE) == 0)
+    if hasattr(library, "renamex_np"):
+        return bool(library.renamex_np(first, second, _RENAME_SWAP) == 0)
+    return False

@@ -92,11 +92,14 @@ def classify(
 
 def score(cosines: np.ndarray, scoring: Scoring) -> np.ndarray:
     """Cosines (N, labels) to scores: softmax over labels, or a sigmoid for each on its own."""
-    logits = scoring.logit_scale * cosines.astype(np.float64)
+    logits: np.ndarray = scoring.logit_scale * cosines.astype(np.float64)
     if scoring.kind == "sigmoid":
-        return 1 / (1 + np.exp(-(logits + (scoring.logit_bias or 0.0))))
+        exponentials: np.ndarray = np.exp(-(logits + (scoring.logit_bias or 0.0)))
+        scores: np.ndarray = 1 / (1 + exponentials)
+        return scores
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    scores = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return scores
 
 
 def choose_runtime(bundle: Bundle, name: str | None) -> tuple[Runtime, dict[Tower, Artifact]]:

@@ -1,7 +1,7 @@
 """`golden.npz`: a few inputs with the torch original's embeddings, so that an app can test itself on the device.
 
-Arrays: `images` (N, H, W, 3) uint8 as a pixel buffer holds them, `image_embeddings` (N, D) float32; `texts` (M) unicode, `text_ids`
-(M, L) int32, `text_embeddings` (M, D) float32.
+Arrays: `images` (N, H, W, 3) uint8 as a pixel buffer holds them, `image_embeddings` (N, D) float32; `texts` (M)
+unicode, `text_ids` (M, L) int32, `text_embeddings` (M, D) float32.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ class Golden:
         """A tower's inputs as runners take them."""
         if tower == "text":
             return self.text_ids
-        return np.ascontiguousarray(self.images.transpose(0, 3, 1, 2), np.float32) / np.float32(255)
+        pixels = np.ascontiguousarray(self.images.transpose(0, 3, 1, 2), np.float32)
+        pixels /= np.float32(255)
+        return pixels
 
 
 def write_golden(path: Path, loaded: LoadedModel, tokenizer: ClipBpe) -> None:

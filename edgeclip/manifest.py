@@ -1,14 +1,14 @@
 """`edgeclip.json`: the manifest of a bundle, as types that refuse what they do not know.
 
-The file is a contract with apps and is read from untrusted places: unknown keys, wrong types, wrong hashes and paths that leave the
-bundle are errors. Writing a bundle is `edgeclip.bundle_writer`.
+The file is a contract with apps and is read from untrusted places: unknown keys, wrong types, wrong hashes and paths
+that leave the bundle are errors. Writing a bundle is `edgeclip.bundle_writer`.
 """
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -17,7 +17,7 @@ from edgeclip.errors import BundleError
 from edgeclip.spec import Licence, Preprocess, Scoring, TensorSpec, Tokenizer, Tower
 
 MANIFEST_FILE = "edgeclip.json"
-SCHEMA = "edgeclip.bundle/1"
+SCHEMA: Final = "edgeclip.bundle/1"
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import shutil
 import sys
 import time
@@ -78,8 +77,8 @@ def convert(
 ) -> ConvertResult:
     """Convert one model to the given targets and write, or extend, the bundle at `out`.
 
-    A bundle of the same weights that lacks these targets is extended. Replacing an artifact of it, or a bundle of other weights,
-    takes `force`. Nothing at `out` changes before the new bundle is whole.
+    A bundle of the same weights that lacks these targets is extended. Replacing an artifact of it, or a bundle of other
+    weights, takes `force`. Nothing at `out` changes before the new bundle is whole.
     """
     started = time.perf_counter()
     spec = MODELS[model]
@@ -164,7 +163,7 @@ def _kept(existing: Bundle | None, loaded: LoadedModel, jobs: list[_Job], force:
 
 def _check_space(out: Path, loaded: LoadedModel, targets: int) -> None:
     """Stop before starting if the disk cannot hold the result."""
-    folder = next(parent for parent in Path(os.path.abspath(out)).parents if parent.exists())
+    folder = next(parent for parent in out.resolve().parents if parent.exists())
     parameters = sum(p.numel() for p in loaded.pair.parameters())
     needed, free = 4 * parameters * targets, shutil.disk_usage(folder).free
     if free < needed:
@@ -314,5 +313,3 @@ def peak_rss_mb() -> float:
         return 0.0
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10), 1)
-
-

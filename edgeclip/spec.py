@@ -53,7 +53,10 @@ class Tokenizer(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Scoring(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How cosines become scores: softmax(scale * cos) or sigmoid(scale * cos + bias); `logit_scale` is the multiplier, not its log."""
+    """How cosines become scores: softmax(scale * cos) or sigmoid(scale * cos + bias).
+
+    `logit_scale` is the multiplier itself, not its logarithm.
+    """
 
     kind: Literal["softmax", "sigmoid"]
     logit_scale: float

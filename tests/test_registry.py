@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from edgeclip.errors import UsageError
+from edgeclip.errors import MissingPackageError, UsageError
 from edgeclip.models import MODELS
 from edgeclip.plugins import RUNTIMES, TARGETS, Plugin
-from edgeclip.errors import MissingPackageError
 from edgeclip.registry import Registry
 
 

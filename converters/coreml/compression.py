@@ -17,7 +17,7 @@ def _linear_int8(model: Any) -> Any:
     weights = cto.OpLinearQuantizerConfig(
         mode="linear_symmetric", dtype="int8", granularity="per_channel", weight_threshold=_SMALLEST
     )
-    config = cto.OptimizationConfig(op_type_configs={name: weights for name in _WEIGHTED})
+    config = cto.OptimizationConfig(op_type_configs=dict.fromkeys(_WEIGHTED, weights))
     return cto.linear_quantize_weights(model, config)
 
 

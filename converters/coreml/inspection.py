@@ -36,5 +36,3 @@ def inspect_package(path: Path) -> dict[str, Any]:
         "weights": weights,
         "metadata": metadata,
     }
-
-

@@ -1,7 +1,7 @@
 """Writing an `.mlpackage` whose bytes depend on its content alone.
 
-coremltools gives every package random identifiers and the date. Here the identifiers are derived from the content, map fields are
-written in key order, and the date is left out, so that equal recipes give equal hashes.
+coremltools gives every package random identifiers and the date. Here the identifiers are derived from the content, map
+fields are written in key order, and the date is left out, so that equal recipes give equal hashes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What is inside a `.pte`, parsed in Python; no native loader sees the file.
 
-ExecuTorch's own reader (`deserialize_pte_binary`) gives the program; the payload of an XNNPACK delegate is a flatbuffer behind a
-small header, decoded by the schema that the package brings.
+ExecuTorch's own reader (`deserialize_pte_binary`) gives the program; the payload of an XNNPACK delegate is a flatbuffer
+behind a small header, decoded by the schema that the package brings.
 """
 
 from __future__ import annotations

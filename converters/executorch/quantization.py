@@ -14,8 +14,8 @@ from edgeclip.models.towers import ExportedTower
 def _dynamic_int8(exported: ExportedTower) -> ExportedProgram:
     """int8 weights, one scale per output channel; each product's input is quantized to int8 as it runs.
 
-    Covers linear layers and ungrouped convolutions, which hold nearly all weights of the towers; XNNPACK has no dynamically quantized
-    kernels for depthwise and grouped convolutions. The token table stays in float.
+    Covers linear layers and ungrouped convolutions, which hold nearly all weights of the towers; XNNPACK has no
+    dynamically quantized kernels for depthwise and grouped convolutions. The token table stays in float.
     """
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
         XNNPACKQuantizer,

@@ -39,9 +39,7 @@ class ExecuTorchTarget:
         path.write_bytes(content)
         shape = exported.spec.input_shape(exported.tower)
         dim = exported.spec.embed_dim
-        given = TensorSpec(
-            name=exported.input_name, shape=shape, dtype="float32" if exported.tower == "image" else "int32"
-        )
+        given = TensorSpec(name=exported.input_name, shape=shape, dtype="float32" if exported.tower == "image" else "int32")
         return Lowered((given,), (TensorSpec(name=exported.output_name, shape=(1, dim), dtype="float32"),))
 
     def inspect(self, path: Path) -> dict[str, Any]:

@@ -39,9 +39,7 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from edgeclip.registry import unknown
 
@@ -92,7 +90,7 @@ def run(args: Sequence[str] | None = None) -> int:
         return _fail("interrupted", _INTERRUPTED)
     except BrokenPipeError:
         return 0
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (the last net: users get a line, not a traceback)
         # Not an error we foresaw: say so in one line, and show where with -v.
         if verbose:
             _print_traceback(error)

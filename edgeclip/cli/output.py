@@ -63,13 +63,14 @@ def _quiet_python() -> Callable[[], None]:
     import warnings
 
     os.environ.setdefault("TQDM_DISABLE", "1")  # coremltools' bars
-    filters = list(warnings.filters)
+    caught = warnings.catch_warnings()
+    caught.__enter__()
     warnings.simplefilter("ignore")
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
 
     def undo() -> None:
-        warnings.filters[:] = filters
+        caught.__exit__(None, None, None)
         logging.disable(level)
 
     return undo

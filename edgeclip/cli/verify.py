@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 @click.command("verify")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--images", type=click.Path(path_type=Path), metavar="DIR", help="Your pictures in place of the built-in ones.")
-@click.option("--texts", type=click.Path(path_type=Path), metavar="FILE", help="Your texts, one a line, in place of the built-in.")
+@click.option(
+    "--texts", type=click.Path(path_type=Path), metavar="FILE", help="Your texts, one a line, in place of the built-in."
+)
 @click.option("--weights", metavar="SRC", help="Where the original's weights are, if not where the bundle says.")
 @click.option("--runtime", metavar="R", help=f"Only this runtime: {', '.join(RUNTIMES)}. Default: all that exist here.")
 @click.option("--mode", metavar="M", help="Only this mode of the mil runtime: fp16 or fp32. Default: by scheme.")

@@ -1,7 +1,7 @@
 """Pictures to the image tower's input, as the model's `Preprocess` says.
 
-The pixels equal torchvision's `Resize` + `CenterCrop` + `ToTensor` on a PIL image, which is what open_clip and Apple's MobileCLIP
-run; tests compare with it, bit for bit but for extreme panoramas.
+The pixels equal torchvision's `Resize` + `CenterCrop` + `ToTensor` on a PIL image, which is what open_clip and Apple's
+MobileCLIP run; tests compare with it, bit for bit but for extreme panoramas.
 """
 
 from __future__ import annotations
@@ -82,4 +82,5 @@ def resize(picture: Image.Image, spec: Preprocess) -> Image.Image:
 
 def to_pixels(image: np.ndarray) -> np.ndarray:
     """(3, H, W) float32 in [0, 1] back to the (H, W, 3) uint8 picture that a pixel buffer holds; exact for k / 255."""
-    return (image * 255.0).round().clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
+    pixels: np.ndarray = (image * 255.0).round().clip(0, 255).astype(np.uint8)
+    return np.moveaxis(pixels, 0, 2)

@@ -15,4 +15,4 @@ def reference_ids(texts: list[str], spec: Tokenizer) -> np.ndarray:
     from open_clip.tokenizer import SimpleTokenizer
 
     ids = SimpleTokenizer(context_length=spec.context_length)(texts)
-    return ids.numpy().astype(np.int32)
+    return np.asarray(ids, np.int32)

@@ -54,12 +54,11 @@ Pair = tuple[str, str]
 ALL_PAIRS: tuple[Pair, ...] = tuple(itertools.product(COLOURS, SHAPES))
 # Two colours of every shape and two shapes of every colour are never drawn or named in training.
 HELD_OUT_PAIRS: tuple[Pair, ...] = tuple(
-    (colour, shape)
-    for (c, colour), (s, shape) in itertools.product(enumerate(COLOURS), enumerate(SHAPES))
-    if c % 4 == s % 4
+    (colour, shape) for (c, colour), (s, shape) in itertools.product(enumerate(COLOURS), enumerate(SHAPES)) if c % 4 == s % 4
 )
 SEEN_PAIRS: tuple[Pair, ...] = tuple(pair for pair in ALL_PAIRS if pair not in HELD_OUT_PAIRS)
 
+_Point = tuple[float, float]
 _SUPERSAMPLING = 4
 
 
@@ -189,7 +188,7 @@ def _pattern_alpha(pattern: str, size: int, rng: random.Random) -> np.ndarray:
     return (0.5 - 2.5 * (wave - 0.45)).clip(0.25, 1)
 
 
-def _polygon(points: Iterable[tuple[float, float]], x: float, y: float, radius: float, angle: float) -> list:
+def _polygon(points: Iterable[_Point], x: float, y: float, radius: float, angle: float) -> list[_Point]:
     cos, sin = math.cos(angle), math.sin(angle)
     return [(x + radius * (cos * u - sin * v), y + radius * (sin * u + cos * v)) for u, v in points]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import html
 import importlib.util
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -26,9 +27,7 @@ VOCAB_FILE = "vocab.json"
 MERGES_FILE = "merges.txt"
 _MERGES_HEADER = "#version: 0.2"
 _SPECIAL = ("<start_of_text>", "<end_of_text>")
-_WORDS = regex.compile(
-    "|".join(_SPECIAL) + r"""|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+""", regex.IGNORECASE
-)
+_WORDS = regex.compile("|".join(_SPECIAL) + r"""|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+""", regex.IGNORECASE)
 _PUBLISHED_MERGES = 49152 - 256 - 2  # of the lines in OpenAI's file, CLIP uses this many
 MAX_TEXT_CHARS = 100_000
 _CACHE_LIMIT = 50_000
@@ -115,7 +114,7 @@ class ClipBpe:
             return known
         parts = [*word[:-1], word[-1] + "</w>"]
         while len(parts) > 1:
-            best = min(zip(parts, parts[1:], strict=False), key=lambda pair: self._ranks.get(pair, len(self._ranks)))
+            best = min(itertools.pairwise(parts), key=lambda pair: self._ranks.get(pair, len(self._ranks)))
             if best not in self._ranks:
                 break
             parts = _merged(parts, best)

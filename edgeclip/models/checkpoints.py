@@ -70,7 +70,9 @@ def _read_pickle(path: Path) -> object:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         if "Unsupported global" in str(error) or "Unsupported operand" in str(error) or "weights_only" in str(error):
-            raise InputError(f"{path}: holds more than tensors and would run code on loading; refused{_culprit(error)}") from None
+            raise InputError(
+                f"{path}: holds more than tensors and would run code on loading; refused{_culprit(error)}"
+            ) from None
         raise InputError(f"{path}: not a checkpoint, or truncated") from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         if "TorchScript" in str(error):

@@ -1,7 +1,7 @@
 """Published checkpoints on the Hugging Face hub: what is cached, and fetching with resumption.
 
-`cached_path` looks into the hub's cache folders itself, because importing `huggingface_hub` costs more time than `edgeclip models`
-may take.
+`cached_path` looks into the hub's cache folders itself, because importing `huggingface_hub` costs more time than
+`edgeclip models` may take.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ def fetch(file: HubFile, task: Task) -> Path:
     import huggingface_hub
     from huggingface_hub import errors
 
+    transport_errors: tuple[type[Exception], ...] = (OSError, *_transport_errors())
     try:
         path = Path(huggingface_hub.hf_hub_download(file.repo, file.filename, endpoint=endpoint(), tqdm_class=_bar(task)))
     except errors.GatedRepoError as error:
@@ -67,7 +68,7 @@ def fetch(file: HubFile, task: Task) -> Path:
     except errors.HfHubHTTPError as error:
         status = getattr(getattr(error, "response", None), "status_code", "an error")
         raise _failed(file, f"the hub answered {status}") from error
-    except (OSError, *_transport_errors()) as error:
+    except transport_errors as error:
         raise _failed(file, f"the download broke off ({type(error).__name__}); run again to resume") from error
     _check_content(path, file)
     return path
@@ -77,7 +78,7 @@ def _bar(task: Task) -> type[Any]:
     """A tqdm class that reports to `task` instead of drawing."""
     from tqdm.std import tqdm
 
-    class Bar(tqdm):
+    class Bar(tqdm):  # type: ignore[misc]  # tqdm has no types
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             kwargs.pop("name", None)  # huggingface_hub's own addition
             super().__init__(*args, **{**kwargs, "file": io.StringIO(), "disable": False})

@@ -53,14 +53,19 @@ class MixerBranches(nn.Module):
         scale, bias = _bn_affine(self.identity)
         weight = F.pad(scale.reshape(-1, 1, 1, 1), (kernel // 2, kernel // 2))
         for branch in self.conv_kxk:
-            branch_scale, branch_bias = _bn_affine(branch.bn)
-            weight = weight + branch.conv.weight * branch_scale.reshape(-1, 1, 1, 1)
+            conv, bn = branch.get_submodule("conv"), branch.get_submodule("bn")
+            assert isinstance(conv, nn.Conv2d)
+            branch_scale, branch_bias = _bn_affine(bn)
+            weight = weight + conv.weight * branch_scale.reshape(-1, 1, 1, 1)
             bias = bias + branch_bias
         return weight, bias
 
 
-def _bn_affine(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+def _bn_affine(bn: nn.Module) -> tuple[Tensor, Tensor]:
     """BatchNorm in inference as x * scale + bias: scale = gamma / sqrt(var + eps), bias = beta - mean * scale."""
+    assert isinstance(bn, nn.BatchNorm2d)
+    assert bn.running_mean is not None
+    assert bn.running_var is not None
     scale = bn.weight / torch.sqrt(bn.running_var + bn.eps)
     return scale, bn.bias - bn.running_mean * scale
 
@@ -93,8 +98,7 @@ class RepMixer(nn.Module):
         weight = gamma.reshape(-1, 1, 1, 1) * (mixer_weight - norm_weight)
         weight[..., self.kernel // 2] += 1.0
         conv = nn.Conv2d(dim, dim, (1, self.kernel), padding=(0, self.kernel // 2), groups=dim)
-        conv.weight.copy_(weight)
-        conv.bias.copy_(gamma * (mixer_bias - norm_bias))
+        conv.load_state_dict({"weight": weight, "bias": gamma * (mixer_bias - norm_bias)})
         self.reparam_conv = conv
         del self.mixer, self.norm, self.layer_scale
 
@@ -143,9 +147,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         batch, length, dim = x.shape
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
-        q, k, v = (
-            part.reshape(batch, length, self.heads, dim // self.heads).transpose(1, 2) for part in qkv.chunk(3, dim=-1)
-        )
+        q, k, v = (part.reshape(batch, length, self.heads, dim // self.heads).transpose(1, 2) for part in qkv.chunk(3, dim=-1))
         out = F.scaled_dot_product_attention(q, k, v)
         return self.out_proj(out.transpose(1, 2).reshape(batch, length, dim))
 
@@ -159,9 +161,7 @@ class TransformerBlock(nn.Module):
         self.ln_1 = nn.LayerNorm(dim)
         self.attn = Attention(dim, heads)
         self.ln_2 = nn.LayerNorm(dim)
-        self.mlp = nn.Sequential(
-            OrderedDict(c_fc=nn.Linear(dim, hidden), gelu=nn.GELU(), c_proj=nn.Linear(hidden, dim))
-        )
+        self.mlp = nn.Sequential(OrderedDict(c_fc=nn.Linear(dim, hidden), gelu=nn.GELU(), c_proj=nn.Linear(hidden, dim)))
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attn(self.ln_1(x))

@@ -1,7 +1,8 @@
 """Finding the torch original of a bundle again.
 
-A manifest records where weights came from without anyone's folder names: for a file, its name and hash. Which file on this machine
-has that hash is remembered in a small index in the user's cache folder, so `verify` after `convert` needs no `--weights`.
+A manifest records where weights came from without anyone's folder names: for a file, its name and hash. Which file on
+this machine has that hash is remembered in a small index in the user's cache folder, so `verify` after `convert` needs
+no `--weights`.
 """
 
 from __future__ import annotations
@@ -11,9 +12,8 @@ import os
 from pathlib import Path
 
 from edgeclip.errors import BundleError, InputError
-from edgeclip.manifest import Manifest
+from edgeclip.manifest import Manifest, file_sha256
 from edgeclip.models import MODELS
-from edgeclip.manifest import file_sha256
 from edgeclip.models.weights import LoadedModel, load_model
 from edgeclip.progress import Task
 

@@ -1,8 +1,9 @@
 """`seeded:N`: deterministic weights under which every layer matters, for testing without a checkpoint.
 
-Default initialisation is a trap: layer scales of 1e-5 and a dominant mean map every picture to the same embedding, so any parity
-check passes. Here parameters are drawn by name, then one pass over a few procedural inputs normalises each layer's output (after
-"All you need is a good init", arXiv 1511.06422), fills BatchNorm's statistics from what it sees, and centres the embedding.
+Default initialisation is a trap: layer scales of 1e-5 and a dominant mean map every picture to the same embedding, so
+any parity check passes. Here parameters are drawn by name, then one pass over a few procedural inputs normalises each
+layer's output (after "All you need is a good init", arXiv 1511.06422), fills BatchNorm's statistics from what it sees,
+and centres the embedding.
 
 Measured statistics are rounded to a few significant bits, so that another machine's summation order gives the same weights.
 """
@@ -58,13 +59,14 @@ def centre_embeddings(pair: EncoderPair, images: Tensor, ids: Tensor, share: flo
     What all inputs share then no longer hides what tells them apart.
     """
     mean = share * pair.encode_image(images).mean(0)
-    trunk = getattr(pair.visual, "trunk", None)
-    if trunk is not None:
-        trunk.head.fc.bias.sub_(_rounded(mean))
+    if hasattr(pair.visual, "trunk"):
+        pair.get_parameter("visual.trunk.head.fc.bias").sub_(_rounded(mean))
     else:
-        pair.visual.ln_post.bias.sub_(_rounded(mean @ torch.linalg.pinv(pair.visual.proj)))
+        projection = pair.get_parameter("visual.proj")
+        pair.get_parameter("visual.ln_post.bias").sub_(_rounded(mean @ torch.linalg.pinv(projection)))
     mean = share * pair.encode_text(ids).mean(0)
-    pair.text.ln_final.bias.sub_(_rounded(mean @ torch.linalg.pinv(pair.text.text_projection)))
+    projection = pair.get_parameter("text.text_projection")
+    pair.get_parameter("text.ln_final.bias").sub_(_rounded(mean @ torch.linalg.pinv(projection)))
 
 
 def _drawn(name: str, parameter: Tensor, seed: int) -> Tensor:

@@ -1,9 +1,9 @@
 """`--weights`: from its text to a loaded model whose provenance is known.
 
-    PATH       a checkpoint file in any published layout
-    hub        the model's published checkpoint
-    demo       the weights that ship with the demo models
-    seeded:N   deterministic live weights, for tests
+PATH       a checkpoint file in any published layout
+hub        the model's published checkpoint
+demo       the weights that ship with the demo models
+seeded:N   deterministic live weights, for tests
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ def load_model(spec: ModelSpec, weights: str, task: Task | None = None) -> Loade
 
 
 def _load_demo(spec: ModelSpec) -> LoadedModel:
+    from edgeclip.manifest import file_sha256
     from edgeclip.models import MODELS
     from edgeclip.models.demo.weights import load_demo_weights
-    from edgeclip.manifest import file_sha256
 
     if spec.demo_weights is None:
         demos = ", ".join(name for name, other in MODELS.items() if other.demo_weights)
@@ -81,8 +81,8 @@ def _load_hub(spec: ModelSpec, task: Task) -> LoadedModel:
 
 
 def _load_file(spec: ModelSpec, path: Path) -> LoadedModel:
-    from edgeclip.models.checkpoints import load_checkpoint
     from edgeclip.manifest import file_sha256
+    from edgeclip.models.checkpoints import load_checkpoint
 
     if not path.exists() and not path.suffix:
         raise UsageError(f"--weights {path}: neither a file nor one of hub, demo, seeded:N")
@@ -103,5 +103,3 @@ def tensors_sha256(pair: EncoderPair) -> str:
         digest.update(f"{name} {tuple(value.shape)}\n".encode())
         digest.update(value.detach().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-

@@ -1,8 +1,8 @@
 """The official ExecuTorch runtime, in a process of its own.
 
-Its loader is native code that trusts its input: a damaged or hostile `.pte` can crash the process that loads it. So the hash is checked
-first, and even then loading and running happen in a worker (`executorch_worker`), which may die without harm. One worker serves all
-programs, since starting it takes seconds; after a crash the next program gets a new one.
+Its loader is native code that trusts its input: a damaged or hostile `.pte` can crash the process that loads it. So the
+hash is checked first, and even then loading and running happen in a worker (`executorch_worker`), which may die without
+harm. One worker serves all programs, since starting it takes seconds; after a crash the next program gets a new one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The process that loads and runs `.pte` programs: `python -m edgeclip.reference.executorch_worker`.
 
-Requests on stdin and answers on stdout are one code byte, a program's number, a length, and content. LOAD takes a path, RUN an array in
-NumPy's format, FREE nothing; the answer to each is DONE with its result (RUN: an array), or FAILED with the text of an error.
+Requests on stdin and answers on stdout are one code byte, a program's number, a length, and content. LOAD takes a path,
+RUN an array in NumPy's format, FREE nothing; the answer to each is DONE with its result (RUN: an array), or FAILED with
+the text of an error.
 """
 
 from __future__ import annotations

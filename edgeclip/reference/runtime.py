@@ -27,7 +27,7 @@ class Runner(ABC):
 
     def close(self) -> None:
         """Free what the runner holds."""
-        return None
+        return
 
     def __enter__(self) -> Self:
         return self

@@ -1,8 +1,9 @@
 """verify(): the same pictures and texts to the torch original and to every artifact, by two separate roads.
 
-The original's road follows the model table: its preprocessing, open_clip's tokenizer, the unfused torch modules. An artifact's road
-follows the bundle alone: the manifest's preprocessing, the bundle's tokenizer files, the artifact. A wrong mean, a squashed picture or a
-vocabulary that is off therefore shows as a difference, as it would in an app that trusts the bundle.
+The original's road follows the model table: its preprocessing, open_clip's tokenizer, the unfused torch modules. An
+artifact's road follows the bundle alone: the manifest's preprocessing, the bundle's tokenizer files, the artifact. A
+wrong mean, a squashed picture or a vocabulary that is off therefore shows as a difference, as it would in an app that
+trusts the bundle.
 """
 
 from __future__ import annotations
@@ -146,12 +147,12 @@ def _plan(bundle: Bundle, runtime: str | None, mode: str | None) -> list[tuple[A
 
 
 def _image_inputs(bundle: Bundle, loaded: LoadedModel, pictures: Iterable[tuple[str, Image.Image]]) -> _Roads:
-    pictures = [picture for _, picture in pictures]
-    reference = np.stack([preprocess_image(picture, loaded.spec.preprocess) for picture in pictures])
+    unnamed = [picture for _, picture in pictures]
+    reference = np.stack([preprocess_image(picture, loaded.spec.preprocess) for picture in unnamed])
     stated = bundle.manifest.image
     if stated == loaded.spec.preprocess:
         return _Roads(reference, reference)
-    return _Roads(reference, np.stack([preprocess_image(picture, stated) for picture in pictures]))
+    return _Roads(reference, np.stack([preprocess_image(picture, stated) for picture in unnamed]))
 
 
 def _text_inputs(bundle: Bundle, loaded: LoadedModel, texts: list[str]) -> _Roads:
@@ -183,7 +184,9 @@ def _row(
         if not np.isfinite(converted).all():
             raise BundleError(f"{artifact.path}: gives values that are not finite (overflow?)")
     except BundleError as error:
-        nothing = dict.fromkeys(("cosine_min", "cosine_mean", "max_abs_error", "rank_agreement", "length_error"))
+        nothing: dict[str, Any] = dict.fromkeys(
+            ("cosine_min", "cosine_mean", "max_abs_error", "rank_agreement", "length_error")
+        )
         between = between_input_cosine(original)
         return Row(**common, **nothing, between_input_cosine=between, passed=False, failures=("error",), error=str(error))
     agreement = compare(original, converted, other)

@@ -1,7 +1,7 @@
 """The inputs that `verify` feeds to everything: pictures that go wrong in practice, and texts that do.
 
-Procedural pictures are written and read back through files' formats, so that rotation tags, palettes, transparency and 16 bits are
-part of the test. Photographs come with scikit-learn and scikit-image where those are installed.
+Procedural pictures are written and read back through files' formats, so that rotation tags, palettes, transparency and
+16 bits are part of the test. Photographs come with scikit-learn and scikit-image where those are installed.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def test_models_as_json(cli):
         (["convert", "--target", "coreml", "--backend", "xnnpack"], "backend for coreml: there is nothing to choose"),
         (["convert", "--target", "coreml", "--min-os", "iOS12"], "known: iOS17, iOS16, iOS18"),
         (["convert", "tinyclip-demo", "--target", "coreml", "--weights", "hub"], "is not published on the hub"),
-        (["convert", "mobileclip-s0", "--target", "coreml", "--weights", "demo"], "demo weights for mobileclip-demo, tinyclip-demo"),
+        (["convert", "mobileclip-s0", "--target", "coreml", "--weights", "demo"], "weights for mobileclip-demo, tinyclip-demo"),
         (["convert", "--target", "coreml", "--weights", "seeded:x"], "give a number, as in seeded:0"),
         (["convert", "--target", "coreml", "--weights", "nothing"], "neither a file nor one of hub, demo, seeded:N"),
         (["convert", "--target", "coreml", "--weights", "none.pt"], "none.pt: no such file"),

@@ -1,4 +1,4 @@
-"""Every (target, scheme, OS floor) cell converts, loads, runs and verifies on the demo models, or is refused with what there is."""
+"""Every (target, scheme, OS floor) cell converts, loads, runs and verifies on the demo models, or is refused."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ def test_a_cell_that_does_not_exist_is_refused(target, scheme, tmp_path):
 
 @pytest.mark.slow
 def test_int8_weights_are_smaller(tiny_bundle, tmp_path):
-    small = convert("tinyclip-demo", [TargetOptions("coreml", scheme="w8"), TargetOptions("executorch", scheme="w8")], tmp_path / "b")
+    small = convert(
+        "tinyclip-demo", [TargetOptions("coreml", scheme="w8"), TargetOptions("executorch", scheme="w8")], tmp_path / "b"
+    )
     floats = {a.path: a.size_bytes for a in Bundle.open(tiny_bundle).manifest.artifacts}
     ratios = {a.path: a.size_bytes / floats[a.path] for a in small.artifacts}
     assert ratios["coreml/tinyclip_demo_image.mlpackage"] < 0.6

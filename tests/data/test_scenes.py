@@ -59,7 +59,10 @@ def test_scenes_follow_their_seed_and_pairs():
         ({"colour": "orange"}, "an orange shape"),
         ({"count": "three", "shape": "cross"}, "three crosses"),
         ({"count": "one", "pattern": "dotted", "position": "middle"}, "one dotted shape in the middle"),
-        ({"count": "two", "size": "large", "colour": "pink", "shape": "moon", "position": "top"}, "two large pink moons at the top"),
+        (
+            {"count": "two", "size": "large", "colour": "pink", "shape": "moon", "position": "top"},
+            "two large pink moons at the top",
+        ),
     ],
 )
 def test_phrases(attributes, words):

@@ -31,7 +31,9 @@ def test_any_text_tokenizes_as_in_open_clip(tokenizer, text):
     np.testing.assert_array_equal(tokenizer([text]), reference_ids([text], CLIP_BPE))
 
 
-_words = st.sampled_from(["it's", "we'll", "<end_of_text>", "&amp;lt;", "iphone15", "don't", "café", "日本", "👩‍👩‍👧", "\u00a0", "#1", "İ", "ſ"])
+_words = st.sampled_from(
+    ["it's", "we'll", "<end_of_text>", "&amp;lt;", "iphone15", "don't", "café", "日本", "👩‍👩‍👧", "\u00a0", "#1", "İ", "ſ"]
+)
 
 
 @settings(max_examples=100, deadline=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from edgeclip.bundle_writer import BundleWriter
@@ -44,4 +45,5 @@ def write_forever(destination: Path) -> None:
     while True:
         write_small_bundle(destination, f"round {count}")
         count += 1
-        print(count, flush=True)
+        sys.stdout.write(f"{count}\n")
+        sys.stdout.flush()

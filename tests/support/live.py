@@ -1,8 +1,9 @@
 """Live weights and inputs for any CLIP, so that every tensor of a checkpoint shows in the embedding.
 
-Under default initialisation all pictures get nearly the same embedding, and a mapping that swaps two tensors would pass. Here
-every parameter is drawn, and one forward pass brings each layer's output to unit scale, fills BatchNorm's statistics and takes
-most of the per-channel mean out, whatever the module tree. `edgeclip.models.seeded` is not used: it would hide its own mistakes.
+Under default initialisation all pictures get nearly the same embedding, and a mapping that swaps two tensors would
+pass. Here every parameter is drawn, and one forward pass brings each layer's output to unit scale, fills BatchNorm's
+statistics and takes most of the per-channel mean out, whatever the module tree. `edgeclip.models.seeded` is not used:
+it would hide its own mistakes.
 """
 
 from __future__ import annotations

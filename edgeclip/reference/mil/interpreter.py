@@ -78,9 +78,7 @@ class MilModel:
             )
         for (name, kind), value in zip(step.outputs, results, strict=True):
             if tuple(value.shape) != kind.shape:
-                raise BundleError(
-                    f"{self.path}: {step.op} {name!r} gives {list(value.shape)}, declared {list(kind.shape)}"
-                )
+                raise BundleError(f"{self.path}: {step.op} {name!r} gives {list(value.shape)}, declared {list(kind.shape)}")
             values[name] = value
         if observe is not None:
             observe(step, results)

@@ -143,15 +143,16 @@ class _Resolver:
             if not many and len(bindings) != 1:
                 raise BundleError(f"{where}: input {name!r} takes one value, not {len(bindings)}")
             resolved = [self._binding(binding, f"{where}: {name}") for binding in bindings]
-            if any(isinstance(value, _Runtime) for value in resolved):
+            known = tuple(value for value in resolved if not isinstance(value, _Runtime))
+            if len(known) < len(resolved):
                 if hint is not Tensor and not many:
                     raise BundleError(f"{where}: input {name!r} must be a constant")
                 names = tuple(self._runtime_name(value) for value in resolved)
                 inputs[name] = names if many else names[0]
             elif many:
-                constants[name] = tuple(resolved)
+                constants[name] = known
             else:
-                constants[name] = _as_parameter(resolved[0], hint, f"{where}: {name}")
+                constants[name] = _as_parameter(known[0], hint, f"{where}: {name}")
         return constants, inputs
 
     def _binding(self, binding: Any, where: str) -> Constant | _Runtime:
@@ -167,6 +168,8 @@ class _Resolver:
         """A name for a value in a list that mixes computed values and constants, as `concat` of a class token does."""
         if isinstance(value, _Runtime):
             return value.name
+        if not isinstance(value, Tensor):
+            raise BundleError(f"text among the tensors of operation {len(self.steps)}")
         name = f"constant/{len(self.steps)}/{id(value)}"
         self.steps.append(
             Step("const", lambda value: value, {"value": value}, {}, ((name, TensorType("ANY", tuple(value.shape))),))

@@ -1,8 +1,8 @@
 """Constants of an ML Program: immediate values and records of `weight.bin`, decoded with every size checked.
 
-Format of a record: at the value's offset 64 bytes, `<IIQQQ` = sentinel 0xDEADBEEF, data type, size in bytes, offset of the data,
-padding bits (coremltools `MILBlob/Blob/StorageFormat.hpp`). Files are untrusted: a size that disagrees with the declared shape, or
-an offset outside the file, is an error before anything is allocated.
+Format of a record: at the value's offset 64 bytes, `<IIQQQ` = sentinel 0xDEADBEEF, data type, size in bytes, offset of
+the data, padding bits (coremltools `MILBlob/Blob/StorageFormat.hpp`). Files are untrusted: a size that disagrees with
+the declared shape, or an offset outside the file, is an error before anything is allocated.
 """
 
 from __future__ import annotations
@@ -109,10 +109,12 @@ def tensor_type(value_type: Any, where: str) -> TensorType:
     return TensorType(names.Name(proto.dataType), tuple(shape))
 
 
-def decode(value: Any, weights: WeightFile, where: str) -> np.ndarray | str | tuple[str, ...]:
+def decode(value: Any, weights: WeightFile | None, where: str) -> np.ndarray | str | tuple[str, ...]:
     """A constant as an array (rank 0 for scalars), or as text."""
     tensor = tensor_type(value.type, where)
     if value.WhichOneof("value") == "blobFileValue":
+        if weights is None:
+            raise BundleError(f"{where}: a constant from a file without a name")
         return weights.read(value.blobFileValue.offset, tensor, where)
     immediate = value.immediateValue.tensor
     if tensor.dtype == "STRING":

@@ -13,7 +13,17 @@ from functools import cache
 
 from edgeclip.reference.mil.ops.table import OPS, Op
 
-_FAMILIES = ("activation", "constexpr", "convolution", "elementwise", "gathering", "linear", "normalization", "reduction", "shape")
+_FAMILIES = (
+    "activation",
+    "constexpr",
+    "convolution",
+    "elementwise",
+    "gathering",
+    "linear",
+    "normalization",
+    "reduction",
+    "shape",
+)
 
 
 @cache

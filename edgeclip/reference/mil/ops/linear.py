@@ -21,7 +21,5 @@ def matmul(*, x: Tensor, y: Tensor, transpose_x: bool = False, transpose_y: bool
 
 
 @op("scaled_dot_product_attention")
-def scaled_dot_product_attention(
-    *, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None
-) -> Tensor:
+def scaled_dot_product_attention(*, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None) -> Tensor:
     return F.scaled_dot_product_attention(query, key, value, attn_mask)

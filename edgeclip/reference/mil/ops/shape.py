@@ -50,9 +50,7 @@ def stack(*, values: tuple[Tensor, ...], axis: int) -> Tensor:
 
 
 @op("split")
-def split(
-    *, x: Tensor, axis: int, num_splits: int | None = None, split_sizes: Ints | None = None
-) -> tuple[Tensor, ...]:
+def split(*, x: Tensor, axis: int, num_splits: int | None = None, split_sizes: Ints | None = None) -> tuple[Tensor, ...]:
     if split_sizes is not None:
         return x.split(list(split_sizes), axis)
     if not num_splits or x.shape[axis] % num_splits:

@@ -17,7 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Op:
-    """An operation: its function and what each parameter takes (`Tensor`, `tuple[Tensor, ...]`, or a constant's Python type)."""
+    """An operation: its function, and what each parameter takes (`Tensor`, `tuple[Tensor, ...]`, a constant's type)."""
 
     name: str
     run: Callable[..., Any]
