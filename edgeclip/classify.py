@@ -95,11 +95,11 @@ def score(cosines: np.ndarray, scoring: Scoring) -> np.ndarray:
     logits: np.ndarray = scoring.logit_scale * cosines.astype(np.float64)
     if scoring.kind == "sigmoid":
         exponentials: np.ndarray = np.exp(-(logits + (scoring.logit_bias or 0.0)))
-        scores: np.ndarray = 1 / (1 + exponentials)
-        return scores
+        sigmoids: np.ndarray = 1 / (1 + exponentials)
+        return sigmoids
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    scores = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return scores
+    shares: np.ndarray = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return shares
 
 
 def choose_runtime(bundle: Bundle, name: str | None) -> tuple[Runtime, dict[Tower, Artifact]]:

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgeclip.models.fusion import batch_norm_affine
+
 
 class LayerScale(nn.Module):
     """A learnt factor per channel. Shapes: (N, C, H, W) -> (N, C, H, W)."""
@@ -50,24 +52,15 @@ class MixerBranches(nn.Module):
 
     def fused(self, kernel: int) -> tuple[Tensor, Tensor]:
         """The equal depthwise kernel (C, 1, 1, K) and bias (C)."""
-        scale, bias = _bn_affine(self.identity)
+        scale, bias = batch_norm_affine(self.identity)
         weight = F.pad(scale.reshape(-1, 1, 1, 1), (kernel // 2, kernel // 2))
         for branch in self.conv_kxk:
             conv, bn = branch.get_submodule("conv"), branch.get_submodule("bn")
             assert isinstance(conv, nn.Conv2d)
-            branch_scale, branch_bias = _bn_affine(bn)
+            branch_scale, branch_bias = batch_norm_affine(bn)
             weight = weight + conv.weight * branch_scale.reshape(-1, 1, 1, 1)
             bias = bias + branch_bias
         return weight, bias
-
-
-def _bn_affine(bn: nn.Module) -> tuple[Tensor, Tensor]:
-    """BatchNorm in inference as x * scale + bias: scale = gamma / sqrt(var + eps), bias = beta - mean * scale."""
-    assert isinstance(bn, nn.BatchNorm2d)
-    assert bn.running_mean is not None
-    assert bn.running_var is not None
-    scale = bn.weight / torch.sqrt(bn.running_var + bn.eps)
-    return scale, bn.bias - bn.running_mean * scale
 
 
 class RepMixer(nn.Module):

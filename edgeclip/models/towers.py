@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from edgeclip.models.fusion import fuse
 from edgeclip.models.pair import EncoderPair
 from edgeclip.spec import INPUT_NAME, OUTPUT_NAME, ModelSpec, Preprocess, Tower
 
@@ -55,28 +56,15 @@ def build_tower(pair: EncoderPair, spec: ModelSpec, tower: Tower) -> nn.Module:
 
 
 def prepare_for_export(module: nn.Module) -> nn.Module:
-    """A copy with reparameterisable branches fused and masks finite; it computes the same function."""
-    module = copy.deepcopy(module).eval().requires_grad_(False)
+    """A copy, fused and with finite masks, that computes the same function."""
+    module = copy.deepcopy(module).eval()
     fuse(module)
+    module.requires_grad_(False)
     for child in module.modules():
         for name, buffer in list(child.named_buffers(recurse=False)):
             if buffer.is_floating_point() and torch.isneginf(buffer).any():
                 child.register_buffer(name, buffer.masked_fill(torch.isneginf(buffer), FINITE_MASK), persistent=False)
     return module
-
-
-@torch.no_grad()
-def fuse(module: nn.Module) -> None:
-    """Fuse every reparameterisable block (timm's and ours), children before parents, in place.
-
-    Blocks mark themselves by a method: `reparameterize` (ours and most of timm's) or `fuse` (some of timm's).
-    """
-    for child in module.children():
-        fuse(child)
-    for method in ("reparameterize", "fuse"):
-        if callable(getattr(module, method, None)):
-            getattr(module, method)()
-            return
 
 
 @dataclass(frozen=True)

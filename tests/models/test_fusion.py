@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 from edgeclip.models import MODELS
+from edgeclip.models.fusion import fuse
 from edgeclip.models.hybrid_text import HybridTextTower, RepMixer
-from edgeclip.models.towers import build_tower, fuse, prepare_for_export
+from edgeclip.models.towers import build_tower, prepare_for_export
 from edgeclip.spec import TOWERS
 from tests.support.live import between_input_cosines, pictures, token_ids
 
-TOLERANCE = 1e-6
+TOLERANCE = 5e-6  # float32 rounding: half of what scheme fp32 allows a whole artifact
 CASES = [(name, tower) for name in MODELS for tower in TOWERS]
 # What timm's and our reparameterisable blocks hold only as long as they are not fused.
 BRANCHES = ("conv_kxk", "conv_scale", "identity", "large_conv", "small_conv", "mixer", "norm_branch", "pos_enc")
@@ -92,25 +93,18 @@ def test_prepare_for_export_computes_the_same(name, tower, seeded):
 
 @pytest.mark.parametrize(("name", "tower"), slow_if_full_size(CASES))
 def test_nothing_is_left_to_fuse(name, tower):
-    """No branch, and no BatchNorm inside a block that has become one convolution."""
+    """No branch, and no BatchNorm."""
     spec = MODELS[name]
     unfused = build_tower(spec.build(spec), spec, tower)
     prepared = prepare_for_export(unfused)
     names = {part for key, _ in prepared.named_parameters() for part in key.split(".")}
     assert not names & set(BRANCHES)
-    for path, module in prepared.named_modules():
-        assert not list(getattr(module, "conv_kxk", None) or []), path
-        if hasattr(module, "reparam_conv"):
-            assert module.reparam_conv is not None, path
-            assert not any(isinstance(child, nn.BatchNorm2d) for child in module.modules()), path
+    assert not [path for path, module in prepared.named_modules() if list(getattr(module, "conv_kxk", None) or [])]
+    assert not [path for path, module in prepared.named_modules() if getattr(module, "reparam_conv", ...) is None]
+    assert not [path for path, module in prepared.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     if name.startswith("mobileclip"):
         unfused_names = {part for key, _ in unfused.named_parameters() for part in key.split(".")}
         assert unfused_names & set(BRANCHES), "the names of branches have changed"
-        assert batchnorms(prepared) < batchnorms(unfused) / 2
-
-
-def batchnorms(module):
-    return sum(isinstance(child, nn.BatchNorm2d) for child in module.modules())
 
 
 @pytest.mark.parametrize(("name", "tower"), slow_if_full_size(CASES))
