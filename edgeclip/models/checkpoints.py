@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +19,7 @@ from edgeclip.models.pair import EncoderPair
 from edgeclip.spec import ModelSpec
 
 _WRAPPERS = ("state_dict", "model", "module")  # keys under which training scripts store the weights
+_DEEPEST = 4  # wrappers inside each other
 _SHOWN = 3
 
 
@@ -34,10 +37,10 @@ def load_checkpoint(path: Path, spec: ModelSpec) -> EncoderPair:
     if problems:
         shown = "; ".join(problems[:_SHOWN]) + (f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else "")
         raise InputError(f"{path}: not a checkpoint of {spec.name}: {shown}{_better(tensors, layout)}")
+    for key, value in tensors.items():
+        if value.is_floating_point() and not layout.ignored.fullmatch(key) and not torch.isfinite(value).all():
+            raise InputError(f"{path}: tensor {key!r} has values that are not finite")
     pair.load_state_dict(_assembled(tensors, layout, pair))
-    for name, value in pair.state_dict().items():
-        if value.is_floating_point() and not torch.isfinite(value).all():
-            raise InputError(f"{path}: tensor {layout.source(name).keys[0]!r} has values that are not finite")
     return pair
 
 
@@ -52,43 +55,50 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    content = _read_safetensors(path) if head[8:9] == b"{" else _read_pickle(path)
-    tensors = _unwrapped(content, path)
-    return {normalise_key(key): value for key, value in tensors.items()}
+    is_safetensors = path.suffix == ".safetensors" or head[8:9] == b"{"
+    content = _read_safetensors(path) if is_safetensors else _read_pickle(path)
+    tensors: dict[str, Tensor] = {}
+    for key, value in _unwrapped(content, path).items():
+        if normalise_key(key) in tensors:
+            raise InputError(f"{path}: tensor {normalise_key(key)!r} is there twice, once as {key!r}")
+        tensors[normalise_key(key)] = value
+    return tensors
+
+
+# What readers raise on bytes that no writer wrote, as fuzzing them shows.
+_DAMAGE = (
+    *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError),
+    *(SafetensorError, pickle.UnpicklingError, struct.error, zipfile.BadZipFile),
+)
 
 
 def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: truncated or damaged safetensors file ({error})") from error
+    except _DAMAGE as error:
+        raise InputError(f"{path}: not a checkpoint, or a truncated or damaged safetensors file ({_line(error)})") from error
 
 
 def _read_pickle(path: Path) -> object:
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
-        if "Unsupported global" in str(error) or "Unsupported operand" in str(error) or "weights_only" in str(error):
-            raise InputError(
-                f"{path}: holds more than tensors and would run code on loading; refused{_culprit(error)}"
-            ) from None
-        raise InputError(f"{path}: not a checkpoint, or truncated") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except _DAMAGE as error:
+        if culprit := re.search(r"GLOBAL (\S+)", str(error)):
+            raise InputError(f"{path}: holds more than tensors and would run code on loading ({culprit[1]}); refused") from None
         if "TorchScript" in str(error):
             raise InputError(f"{path}: TorchScript archives are not supported; save its state_dict") from None
         raise InputError(f"{path}: not a checkpoint, or truncated") from error
 
 
-def _culprit(error: Exception) -> str:
-    """The name of the function a pickle wanted to call, from torch's message."""
-    marker = "GLOBAL "
-    text = str(error)
-    return f" ({text.split(marker, 1)[1].split()[0]})" if marker in text else ""
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _unwrapped(content: object, path: Path) -> dict[str, Tensor]:
-    while isinstance(content, Mapping):
+    for _ in range(_DEEPEST):
+        if not isinstance(content, Mapping):
+            break
         inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
         if inner is None:
             tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
@@ -112,35 +122,37 @@ def _problems(tensors: Mapping[str, Tensor], layout: Layout, pair: EncoderPair) 
     """Every missing, misshapen or extra tensor, as the file names it."""
     problems: list[str] = []
     used: set[str] = set()
-    for name, expected in pair.state_dict().items():
+    for name, value in pair.state_dict().items():
         source = layout.source(name)
         used.update(source.keys)
-        missing = [key for key in source.keys if key not in tensors]
-        if missing and not is_optional(name):
-            problems.append(f"tensor {missing[0]!r} is missing")
-        if missing:
-            continue
-        parts = [tensors[key] for key in source.keys]
-        if any(part.is_floating_point() != expected.is_floating_point() for part in parts):
-            problems.append(f"tensor {source.keys[0]!r} is {parts[0].dtype}, expected {expected.dtype}")
-            continue
-        try:
-            shape = source.assemble(*(torch.empty(part.shape, device="meta") for part in parts)).shape
-        except (RuntimeError, IndexError):
-            shape = None
-        if shape != expected.shape:
-            problems.append(f"tensor {source.keys[0]!r} is {list(parts[0].shape)}, expected {list(expected.shape)}")
+        shape = source.packing.shape(value.shape)
+        for key in source.keys:
+            if key in tensors:
+                problems += _differences(key, tensors[key], value.dtype, shape)
+            elif not is_optional(name):
+                problems.append(f"tensor {key!r} is missing")
     extra = sorted(key for key in tensors.keys() - used if not layout.ignored.fullmatch(key))
-    problems += [f"tensor {key!r} is not one of the model's" for key in extra]
-    return list(dict.fromkeys(problems))  # one tensor of the file may feed several of the model
+    return problems + [f"tensor {key!r} is not one of the model's" for key in extra]
+
+
+def _differences(key: str, found: Tensor, dtype: torch.dtype, shape: torch.Size) -> list[str]:
+    if found.is_nested or found.is_meta or found.is_quantized or found.layout != torch.strided:
+        return [f"tensor {key!r} is no plain array of numbers"]
+    if found.is_floating_point() != dtype.is_floating_point:
+        return [f"tensor {key!r} is {found.dtype}, expected {dtype}"]
+    if found.shape != shape:
+        return [f"tensor {key!r} is {list(found.shape)}, expected {list(shape)}"]
+    return []
 
 
 def _assembled(tensors: Mapping[str, Tensor], layout: Layout, pair: EncoderPair) -> dict[str, Tensor]:
     state = {}
     for name, current in pair.state_dict().items():
         source = layout.source(name)
-        if all(key in tensors for key in source.keys):
-            state[name] = source.assemble(*(tensors[key].to(current.dtype) for key in source.keys))
+        if not source.keys:
+            state[name] = torch.zeros_like(current)
+        elif all(key in tensors for key in source.keys):
+            state[name] = source.packing.assemble(*(tensors[key].to(current.dtype) for key in source.keys))
         else:
             state[name] = current
     return state

@@ -17,11 +17,25 @@ _SEEN_BY_COUNT = "num_batches_tracked"  # BatchNorm's training counter: read if 
 
 
 @dataclass(frozen=True)
+class Packing:
+    """How tensors of a file make up one of the model's, and which shape each has in the file given the model's."""
+
+    assemble: Callable[..., Tensor]
+    shape: Callable[[torch.Size], torch.Size]
+
+
+AS_IS = Packing(lambda tensor: tensor, lambda shape: shape)
+TRANSPOSED = Packing(lambda tensor: tensor.T, lambda shape: torch.Size(reversed(shape)))
+THREE_JOINED = Packing(lambda *tensors: torch.cat(tensors), lambda shape: torch.Size((shape[0] // 3, *shape[1:])))
+IN_TWO_MORE_AXES = Packing(lambda tensor: tensor[0, 0], lambda shape: torch.Size((1, 1, *shape)))
+
+
+@dataclass(frozen=True)
 class Source:
-    """Where one of the model's tensors comes from: the file's tensors, and how to put them together."""
+    """Where one of the model's tensors comes from. Without keys: the layout has no such tensor, and zeros stand for it."""
 
     keys: tuple[str, ...]
-    assemble: Callable[..., Tensor] = lambda tensor: tensor
+    packing: Packing = AS_IS
 
 
 @dataclass(frozen=True)
@@ -42,14 +56,6 @@ class Layout:
 def normalise_key(key: str) -> str:
     """Drop the wrappers of distributed training: `module.visual.proj`, `_image_encoder.module.visual.proj`."""
     return key.removeprefix("module.").replace(".module.", ".", 1)
-
-
-def _transposed(tensor: Tensor) -> Tensor:
-    return tensor.T
-
-
-def _joined(*tensors: Tensor) -> Tensor:
-    return torch.cat(tensors)
 
 
 # OpenCLIP: `visual.*`, and the text tower either flat (CLIP) or under `text.` (CustomTextCLIP).
@@ -108,11 +114,11 @@ def _huggingface(name: str) -> Source:
     if name in _HF_PLAIN:
         return Source((_HF_PLAIN[name],))
     if name in _HF_TRANSPOSED:
-        return Source((_HF_TRANSPOSED[name],), _transposed)
+        return Source((_HF_TRANSPOSED[name],), TRANSPOSED)
     key = _renamed(name, _HF_MODULES)
     if packed := re.fullmatch(r"(.*\.self_attn\.)in_proj_(weight|bias)", key):
         prefix, kind = packed.groups()
-        return Source(tuple(f"{prefix}{part}_proj.{kind}" for part in "qkv"), _joined)
+        return Source(tuple(f"{prefix}{part}_proj.{kind}" for part in "qkv"), THREE_JOINED)
     return Source((key,))
 
 
@@ -163,14 +169,14 @@ def _apple(name: str) -> Source:
     if name.startswith("visual.trunk."):
         key = name.removeprefix("visual.trunk.")
         if key == "head.fc.weight":
-            return Source(("image_encoder.model.head.proj",), _transposed)
+            return Source(("image_encoder.model.head.proj",), TRANSPOSED)
         if key == "head.fc.bias":  # timm's head has a bias, Apple's projection has none
-            return Source(("image_encoder.model.head.proj",), lambda proj: torch.zeros(proj.shape[1]))
+            return Source(())
         key = re.sub(r"^stages\.(\d+)\.(downsample\.|pos_emb\.pos_enc\.|blocks\.)", _apple_stage, key)
         return Source((f"image_encoder.model.{_renamed(key, (*_APPLE_IMAGE, *_APPLE_BRANCHES))}",))
     if name == "text.positional_embedding":
         key = "text_encoder.positional_embedding.pos_embed.pos_embed"
-        return Source((key,), lambda table: table.reshape(table.shape[-2:]))
+        return Source((key,), IN_TWO_MORE_AXES)
     if name.startswith("text."):
         key = _renamed(name.removeprefix("text."), (*_APPLE_TEXT, *_APPLE_BRANCHES))
         return Source((f"text_encoder.{key}",))

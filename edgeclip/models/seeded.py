@@ -30,26 +30,28 @@ LAYER_SCALE = 0.4
 _CALIBRATION_INPUTS = 8
 _CALIBRATION_SEED = 20_000
 _SIGNIFICANT_BITS = 6
+_SHARPNESS = 2.5  # of attention: even weights would average pictures that share a background to the same
+_PLACE = 0.3  # of what a ViT adds to patches, so that it does not drown them
 _CENTRED_SHARE = 0.6  # leaves between-input cosines near 0.4, as trained CLIP models have
 
 
 @torch.no_grad()
 def seeded_pair(spec: ModelSpec, seed: int) -> EncoderPair:
     """`spec`'s model with live weights drawn from `seed`."""
-    pair = spec.build(spec).eval()
+    pair = spec.build(spec).eval().double()  # other kernels then differ in bits that rounding drops
     for name, parameter in pair.named_parameters():
         parameter.copy_(_drawn(name, parameter, seed))
     chosen = scenes.scenes(_CALIBRATION_INPUTS, seed=_CALIBRATION_SEED)
     pixels = [preprocess_image(scenes.draw(scene, spec.preprocess.size), spec.preprocess) for scene in chosen]
     mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in (spec.preprocess.mean, spec.preprocess.std))
-    images = (torch.from_numpy(np.stack(pixels)) - mean) / std
+    images = (torch.from_numpy(np.stack(pixels)).double() - mean) / std
     captions = [scenes.phrase({name: getattr(scene, name) for name in scenes.ATTRIBUTES}) for scene in chosen]
     ids = torch.from_numpy(ClipBpe.published(spec.tokenizer)(captions))
     with _calibrating(pair):
         pair.encode_image(images)
         pair.encode_text(ids)
     centre_embeddings(pair, images, ids, share=_CENTRED_SHARE)
-    return pair
+    return pair.float()
 
 
 @torch.no_grad()
@@ -85,8 +87,12 @@ def _drawn(name: str, parameter: Tensor, seed: int) -> Tensor:
         return 1 + 0.1 * values
     if parameter.ndim <= 1 and name.endswith("bias"):
         return 0.1 * values
+    if name in ("visual.class_embedding", "visual.positional_embedding"):
+        return _PLACE * values
     if "embedding" in name:
         return values
+    if name.endswith("in_proj_weight"):  # queries and keys, then values
+        values[: 2 * len(values) // 3] *= _SHARPNESS
     # (out, in, ...) for layers; projections are (in, out)
     fan_in = parameter.shape[0] if name.endswith(("proj", "projection")) else parameter[0].numel()
     return values / math.sqrt(fan_in)
@@ -105,8 +111,10 @@ def _calibrating(pair: EncoderPair) -> Iterator[None]:
     for module in pair.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             handles.append(module.register_forward_pre_hook(_fill_statistics))
+        elif isinstance(module, nn.MultiheadAttention):  # calls no layer of its own
+            handles.append(module.register_forward_hook(_normalise_attention))
         elif isinstance(module, nn.Linear | nn.Conv2d):
-            handles.append(module.register_forward_hook(_normalise_output))
+            handles.append(module.register_forward_hook(_normalise_layer))
     try:
         yield
     finally:
@@ -121,9 +129,22 @@ def _fill_statistics(module: Any, args: tuple[Tensor, ...]) -> None:
     module.running_var.copy_(_rounded(variance).clamp(min=1e-3))
 
 
-def _normalise_output(module: Any, _: tuple[Tensor, ...], output: Tensor) -> Tensor:
+def _normalise_layer(module: Any, _: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    return _normalised(module, output, channel=1 if isinstance(module, nn.Conv2d) else -1)
+
+
+def _normalise_attention(module: Any, _: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (_normalised(module.out_proj, output[0], channel=-1), *output[1:])
+
+
+def _normalised(layer: Any, output: Tensor, channel: int) -> Tensor:
+    """Give a layer's output unit spread, and take a share of what all inputs have in common; -> the new output."""
     factor = _rounded(1 / output.std().clamp(min=1e-6))
-    module.weight.mul_(factor)
-    if module.bias is not None:
-        module.bias.mul_(factor)
-    return output * factor
+    layer.weight.mul_(factor)
+    output = output * factor
+    if layer.bias is None:
+        return output
+    dims = [dim for dim in range(output.dim()) if dim != channel % output.dim()]
+    mean = _rounded(_CENTRED_SHARE * output.mean(dims))
+    layer.bias.mul_(factor).sub_(mean)
+    return output - (mean.reshape(-1, 1, 1) if channel == 1 else mean)
