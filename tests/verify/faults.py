@@ -5,7 +5,9 @@ A fault is a context in which `edgeclip.pipeline.convert` makes a wrong bundle w
 
 from __future__ import annotations
 
+import copy
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from edgeclip.manifest import MANIFEST_FILE, file_sha256
 from edgeclip.models import towers
 
 Patch = pytest.MonkeyPatch
+Change = Callable[[nn.Module], nn.Module | None]  # in place, or a new module
 
 
 @dataclass(frozen=True)
@@ -45,17 +48,19 @@ def committed(fault: Fault) -> Iterator[None]:
         yield
 
 
-def _on_module(change: Callable[[nn.Module], nn.Module | None], tower: str) -> Callable[[Patch], None]:
-    """Change the module that is exported, after everything right has been done to it."""
+def _on_module(change: Change, tower: str, fused: bool = True) -> Callable[[Patch], None]:
+    """Change the module that is exported: after everything right has been done to it, or before it is fused."""
 
     def during(patch: Patch) -> None:
         prepare = towers.prepare_for_export
 
         def wrong(module: nn.Module) -> nn.Module:
-            prepared = prepare(module)
-            kind = "image" if isinstance(module, towers.ImageTower) else "text"
+            if tower != ("image" if isinstance(module, towers.ImageTower) else "text"):
+                return prepare(module)
+            changed = prepare(module) if fused else copy.deepcopy(module)
             with torch.no_grad():
-                return (change(prepared) or prepared) if kind == tower else prepared
+                changed = change(changed) or changed
+            return changed if fused else prepare(changed)
 
         patch.setattr(towers, "prepare_for_export", wrong)
 
@@ -108,11 +113,22 @@ def _set(attribute: str, value: object) -> Callable[[nn.Module], None]:
     return lambda module: setattr(module, attribute, value)
 
 
-def _quick_gelu(module: nn.Module) -> None:
-    def forward(x: torch.Tensor) -> torch.Tensor:
-        return x * torch.sigmoid(1.702 * x)
+def _computing(forward: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[nn.Module], None]:
+    return lambda module: setattr(module, "forward", forward)
 
-    module.forward = forward
+
+def _tanh_gelu(x: torch.Tensor) -> torch.Tensor:
+    # Written out: coremltools 9.0 ignores `approximate` when it converts an ExportedProgram.
+    return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def _quick_gelu(x: torch.Tensor) -> torch.Tensor:
+    return x * torch.sigmoid(1.702 * x)
+
+
+def _through_half(ids: torch.Tensor) -> torch.Tensor:
+    """Integers above 2048 lose bits, and the end token would become one more than there are."""
+    return torch.minimum(ids.half().int(), torch.tensor(49407, dtype=torch.int32))
 
 
 def _end_token_off_by_one(patch: Patch) -> None:
@@ -190,9 +206,9 @@ FAULTS = (
     Fault("mean missing", "image", _on_module(_tensor("mean", torch.zeros_like), "image")),
     Fault("one mean for all channels", "image", _on_module(_tensor("mean", lambda m: m.mean().expand_as(m)), "image")),
     Fault("mean and std swapped", "image", _on_module(_tensor("std", lambda s: s.flip(1)), "image")),
-    Fault("tanh GELU in the image tower", "image", _on_module(_each(nn.GELU, _set("approximate", "tanh")), "image")),
-    Fault("tanh GELU in the text tower", "text", _on_module(_each(nn.GELU, _set("approximate", "tanh")), "text")),
-    Fault("QuickGELU", "text", _on_module(_each(nn.GELU, _quick_gelu), "text")),
+    Fault("tanh GELU in the image tower", "image", _on_module(_each(nn.GELU, _computing(_tanh_gelu)), "image")),
+    Fault("tanh GELU in the text tower", "text", _on_module(_each(nn.GELU, _computing(_tanh_gelu)), "text")),
+    Fault("QuickGELU", "text", _on_module(_each(nn.GELU, _computing(_quick_gelu)), "text")),
     Fault("layer norm eps 1e-3", "image", _on_module(_each(nn.LayerNorm, _set("eps", 1e-3)), "image")),
     Fault("layer norm eps 1e-3 in the text tower", "text", _on_module(_each(nn.LayerNorm, _set("eps", 1e-3)), "text")),
     Fault("L2 norm missing", "image", _on_module(_Unnormalised, "image")),
@@ -202,7 +218,7 @@ FAULTS = (
     Fault("attention output transposed", "text", _on_module(_tensor("0.attn.out_proj.weight", lambda w: w.T), "text")),
     Fault("positions shifted by one", "text", _on_module(_tensor("positional_embedding", lambda p: p.roll(1, 0)), "text")),
     Fault("patch positions transposed", "image", _on_module(_tensor("positional_embedding", lambda p: p.flip(0)), "image")),
-    Fault("ids through float16", "text", _on_module(lambda m: _Before(m, lambda i: i.half().int().clamp(max=49407)), "text")),
+    Fault("ids through float16", "text", _on_module(lambda m: _Before(m, _through_half), "text")),
     Fault("ids through float16, out of the table", "text", _on_module(lambda m: _Before(m, lambda i: i.half().int()), "text")),
     Fault("token table one row off", "text", _on_module(_tensor("token_embedding.weight", lambda t: t.roll(1, 0)), "text")),
     Fault("text tower of other weights", "text", _other_weights),
@@ -210,7 +226,7 @@ FAULTS = (
     Fault("bilinear for bicubic", "image", after=_manifest("image", interpolation="bilinear")),
     Fault("vocabulary off", "text", after=_vocabulary),
     Fault("logit scale left as its logarithm", None, after=_manifest("scoring", logit_scale=4.6052)),
-    _mobile("batch norm eps 1e-3", "image", _on_module(_each(nn.BatchNorm2d, _set("eps", 1e-3)), "image")),
+    _mobile("batch norm eps 1e-3", "image", _on_module(_each(nn.BatchNorm2d, _set("eps", 1e-3)), "image", fused=False)),
     _mobile("RepMixer fused without its skip", "image", _on_module(_no_identity_branch, "image")),
     _mobile("text RepMixer fused without its skip", "text", _on_module(_no_identity_branch, "text")),
     _mobile("layer scale missing", "image", _on_module(_tensor("layer_scale.gamma", torch.ones_like), "image")),

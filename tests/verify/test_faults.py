@@ -35,6 +35,7 @@ def test_a_wrong_converter_is_caught(fault: Fault, tmp_path: Path):
         fault.after(bundle)
     result = verify(bundle)
     assert not result.passed
+    assert not [row.error for row in result.rows if "unknown operation" in (row.error or "")], "caught by accident"
     failed = {row.tower for row in result.rows if not row.passed}
     assert failed == ({fault.tower} if fault.tower else set()), "the fault shows in its own tower and in no other"
     assert fault.tower or result.contract
