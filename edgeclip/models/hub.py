@@ -1,4 +1,4 @@
-"""Published checkpoints on the Hugging Face hub: what is cached, and fetching with resumption.
+"""Published checkpoints on the Hugging Face hub: what is cached, and fetching; a download that breaks off is resumed.
 
 `cached_path` looks into the hub's cache folders itself, because importing `huggingface_hub` costs more time than
 `edgeclip models` may take.
@@ -55,23 +55,36 @@ def fetch(file: HubFile, task: Task) -> Path:
     from huggingface_hub import errors
 
     transport_errors: tuple[type[Exception], ...] = (OSError, *_transport_errors())
+    options: dict[str, Any] = {
+        "library_name": "edgeclip",
+        "cache_dir": _cache_folder(),
+        "endpoint": endpoint(),
+        "tqdm_class": _bar(task),
+    }
     try:
-        path = Path(huggingface_hub.hf_hub_download(file.repo, file.filename, endpoint=endpoint(), tqdm_class=_bar(task)))
+        path = Path(huggingface_hub.hf_hub_download(file.repo, file.filename, **options))
     except errors.GatedRepoError as error:
         raise _failed(file, "access is restricted; accept its terms on the hub and log in (`hf auth login`)") from error
     except errors.RepositoryNotFoundError as error:
         raise _failed(file, "the hub has no such repository, or wants a login (401/404)") from error
+    except errors.LocalEntryNotFoundError as error:
+        status = _status(error.__cause__)
+        answer = "cannot be reached" if status is None else f"answered {status}"
+        raise _failed(file, f"the hub {answer}, and the file is not cached") from error
     except errors.EntryNotFoundError as error:
-        if isinstance(error, errors.LocalEntryNotFoundError):
-            raise _failed(file, "the hub cannot be reached and the file is not cached") from error
         raise _failed(file, "the hub has no such file (404)") from error
     except errors.HfHubHTTPError as error:
-        status = getattr(getattr(error, "response", None), "status_code", "an error")
-        raise _failed(file, f"the hub answered {status}") from error
+        login = ": log in (`hf auth login`)" if _status(error) in (401, 403) else ""
+        raise _failed(file, f"the hub answered {_status(error)}{login}") from error
     except transport_errors as error:
-        raise _failed(file, f"the download broke off ({type(error).__name__}); run again to resume") from error
+        raise _failed(file, f"the download broke off ({type(error).__name__}); run again") from error
     _check_content(path, file)
     return path
+
+
+def _status(error: BaseException | None) -> int | None:
+    """The HTTP status behind an error, if it came to one."""
+    return getattr(getattr(error, "response", None), "status_code", None)
 
 
 def _bar(task: Task) -> type[Any]:
