@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from edgeclip.cli.output import common_options, print_json, working
-from edgeclip.cli.table import print_table
 
 _OPS_SHOWN = 12
 
@@ -38,7 +37,7 @@ def _print(result: dict[str, Any]) -> None:
     click.echo(f"model      {manifest['model']}")
     click.echo(f"weights    {weights['source']}  sha256 {weights['sha256'][:16]}...")
     click.echo(f"licence    {weights['licence']['name']} ({use})")
-    click.echo(f"image      {image['size']} px, {image['resize']} side{crop}, {image['interpolation']}, {image['color']}")
+    click.echo(f"image      {image['size']} px, {_RESIZE[image['resize']]}{crop}, {image['interpolation']}, {image['color']}")
     click.echo(f"           mean {_numbers(image['mean'])}  std {_numbers(image['std'])} (inside the graph)")
     click.echo(f"text       {text['tokenizer']}, {text['context_length']} tokens, start {text['sot']}, end {text['eot']}")
     click.echo(f"embedding  {manifest['embedding']['dim']} values, unit length, space {manifest['embedding']['space_id']}")
@@ -48,6 +47,9 @@ def _print(result: dict[str, Any]) -> None:
     for artifact in manifest["artifacts"]:
         click.echo("")
         _print_artifact(artifact, contents[artifact["path"]])
+
+
+_RESIZE = {"shortest": "shortest side", "squash": "both sides"}
 
 
 def _numbers(values: list[float]) -> str:
@@ -70,6 +72,5 @@ def _print_artifact(artifact: dict[str, Any], content: dict[str, Any]) -> None:
     ops = list(content["ops"].items())
     rest = f", and {len(ops) - _OPS_SHOWN} more kinds" if len(ops) > _OPS_SHOWN else ""
     click.echo(f"  ops: {', '.join(f'{count} {name}' for name, count in ops[:_OPS_SHOWN])}{rest}")
-    rows = [(name, f"{w['values']:,}", f"{w['bytes'] / 1e6:.2f} MB") for name, w in content["weights"].items()]
-    if rows:
-        print_table(("  weights", "values", "size"), [(f"  {name}", *cells) for name, *cells in rows], right=(1, 2))
+    stored = [f"{w['values']:,} {name} ({w['bytes'] / 1e6:.2f} MB)" for name, w in content["weights"].items()]
+    click.echo(f"  weights: {', '.join(stored)}")
