@@ -89,8 +89,10 @@ def test_token_ids_in_16_bits(dtype: str, expected: list[int]) -> None:
     assert got.tolist() == expected
 
 
-def test_cast_keeps_wide_values_until_the_interpreter_rounds() -> None:
+def test_a_cast_to_float16_rounds_integers_and_leaves_floats_to_the_interpreter() -> None:
     (got,) = ours("cast", x=np.array([49407], np.int32), dtype="fp16")
+    assert got.tolist() == [49408.0]
+    (got,) = ours("cast", x=np.array([49407], np.float32), dtype="fp16")
     assert got.tolist() == [49407.0]
 
 

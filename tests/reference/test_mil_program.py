@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from edgeclip.reference.mil.interpreter import MilModel, Mode
-from edgeclip.reference.mil.program import Step
+from edgeclip.reference.mil.steps import Step
 from tests.reference.oracle import floats, integers
 from tests.reference.packages import builder, half, main_block, read, save
 

@@ -18,10 +18,13 @@ from torch import Tensor
 
 from edgeclip.errors import BundleError
 from edgeclip.reference.mil.package import Package
-from edgeclip.reference.mil.program import Interface, Program, Step, resolve
+from edgeclip.reference.mil.program import resolve
+from edgeclip.reference.mil.steps import Interface, Program, Step
+from edgeclip.reference.mil.values import DTYPES, MAX_SIZE, TensorType, kind
 
 Mode = Literal["fp32", "fp16"]
 MODES: tuple[Mode, ...] = ("fp32", "fp16")
+_TAKEN = {"float": "fiu", "integer": "iu", "bool": "b"}  # NumPy kinds that an input takes
 Observer = Callable[[Step, tuple[Tensor, ...]], None]
 
 
@@ -48,54 +51,49 @@ class MilModel:
         """Run once.
 
         inputs: as Core ML takes them. A picture is (H, W, 3) uint8 RGB, whatever the program's channel order; everything
-        else has the declared shape. `observe` is called after every step with its results.
+        else has the declared shape, numbers of any width that fit. `observe` is called after every step with its results.
+        Returns arrays of the caller's own; BundleError where an input or an index is wrong.
         """
         values = dict(self.program.constants)
         for interface in self.program.inputs:
             if interface.name not in inputs:
                 raise BundleError(f"{self.path}: input {interface.name!r} is missing")
-            values[interface.name] = _input_tensor(interface, inputs[interface.name], self.path)
+            given = _input_tensor(interface, inputs[interface.name], f"{self.path}: input {interface.name!r}")
+            values[interface.name] = self._kept(given, interface.type)
         for step in self.program.steps:
-            self._step(step, values, observe)
-        return {out.name: values[out.name].numpy() for out in self.program.outputs}
+            results = step.run(values)
+            if self.mode == "fp16":
+                results = tuple(
+                    [self._kept(value, declared) for (_, declared), value in zip(step.outputs, results, strict=True)]
+                )
+            for (name, _), value in zip(step.outputs, results, strict=True):
+                values[name] = value
+            if observe is not None:
+                observe(step, results)
+            for name in step.frees:
+                del values[name]
+        return {out.name: np.array(values[out.name].numpy(), order="C") for out in self.program.outputs}
 
-    def _step(self, step: Step, values: dict[str, Tensor], observe: Observer | None) -> None:
-        arguments = {
-            name: values[source] if isinstance(source, str) else tuple(values[one] for one in source)
-            for name, source in step.inputs.items()
-        }
-        try:
-            result = step.run(**step.constants, **arguments)
-        except (RuntimeError, IndexError, ValueError) as error:
-            raise BundleError(f"{self.path}: {step.op} {step.name!r} cannot run ({error})") from error
-        results = result if isinstance(result, tuple) else (result,)
-        if len(results) != len(step.outputs):
-            raise BundleError(f"{self.path}: {step.op} {step.name!r} gives {len(results)} results")
-        if self.mode == "fp16":
-            results = tuple(
-                value.half().float() if kind.dtype == "FLOAT16" else value
-                for (_, kind), value in zip(step.outputs, results, strict=True)
-            )
-        for (name, kind), value in zip(step.outputs, results, strict=True):
-            if tuple(value.shape) != kind.shape:
-                raise BundleError(f"{self.path}: {step.op} {name!r} gives {list(value.shape)}, declared {list(kind.shape)}")
-            values[name] = value
-        if observe is not None:
-            observe(step, results)
-        for name in step.frees:
-            del values[name]
+    def _kept(self, value: Tensor, declared: TensorType) -> Tensor:
+        """What the mode leaves of a value."""
+        return value.half().float() if self.mode == "fp16" and declared.dtype == "FLOAT16" else value
 
 
-def _input_tensor(interface: Interface, value: np.ndarray, path: Path) -> Tensor:
+def _input_tensor(interface: Interface, value: np.ndarray, where: str) -> Tensor:
+    """An input as a tensor of its own memory, as it is held."""
     if interface.color is not None:
         _, _, height, width = interface.type.shape
         if value.shape != (height, width, 3) or value.dtype != np.uint8:
-            raise BundleError(f"{path}: input {interface.name!r} takes a {width} x {height} RGB picture")
-        channels = {"RGB": (0, 1, 2), "BGR": (2, 1, 0)}.get(interface.color)
-        if channels is None:
-            raise BundleError(f"{path}: input {interface.name!r}: {interface.color} pictures are not supported")
-        return torch.from_numpy(value[..., list(channels)].transpose(2, 0, 1)[None].astype(np.float32))
+            raise BundleError(f"{where} takes a {width} x {height} RGB picture")
+        channels = value if interface.color == "RGB" else value[..., ::-1]
+        return torch.from_numpy(np.array(channels.transpose(2, 0, 1)[None], np.float32, order="C"))
     if value.shape != interface.type.shape:
-        raise BundleError(f"{path}: input {interface.name!r} takes {list(interface.type.shape)}, not {list(value.shape)}")
-    wanted = np.int32 if interface.type.dtype.startswith(("INT", "UINT")) else np.float32
-    return torch.from_numpy(np.ascontiguousarray(value, wanted))
+        raise BundleError(f"{where} takes {list(interface.type.shape)}, not {list(value.shape)}")
+    dtype = DTYPES[interface.type.dtype]
+    if value.dtype.kind not in _TAKEN[kind(dtype.held)]:
+        raise BundleError(f"{where} takes {dtype.name} values, not {value.dtype}")
+    if kind(dtype.held) == "integer" and value.size:
+        limits = np.iinfo(dtype.numpy)
+        if value.min() < limits.min or value.max() > min(limits.max, MAX_SIZE):
+            raise BundleError(f"{where} takes {dtype.name} values, not {value.min()} to {value.max()}")
+    return torch.from_numpy(np.array(value, dtype.held_numpy, order="C"))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeclip.errors import BundleError
+from edgeclip.reference.mil.messages import printable, reason
 from edgeclip.reference.mil.proto import model_pb2
 from edgeclip.reference.mil.values import WeightFile
 
@@ -26,16 +27,28 @@ class Package:
     def weights(self, file_name: str) -> WeightFile:
         """The weight file that a value names, e.g. `@model_path/weights/weight.bin`."""
         if file_name not in self._weights:
-            path = self.model_file.parent / file_name.removeprefix(_MODEL_PATH)
-            if not file_name.startswith(_MODEL_PATH) or not self._inside(path):
-                raise BundleError(f"{self.path}: weight file {file_name!r} lies outside the package")
-            if not path.is_file():
-                raise BundleError(f"{self.path}: weight file {file_name!r} is missing")
-            self._weights[file_name] = WeightFile(path)
+            what = f"{self.path}: weight file {printable(file_name)!r}"
+            if not file_name.startswith(_MODEL_PATH):
+                raise BundleError(f"{what} lies outside the package")
+            path = self._inside(self.model_file.parent, file_name.removeprefix(_MODEL_PATH), what)
+            try:
+                self._weights[file_name] = WeightFile(path)
+            except OSError as error:
+                raise BundleError(f"{what} cannot be read ({reason(error)})") from error
         return self._weights[file_name]
 
-    def _inside(self, path: Path) -> bool:
-        return path.resolve().is_relative_to(self.path.resolve())
+    def _inside(self, folder: Path, name: str, what: str) -> Path:
+        """The file that `name` means below `folder`, links followed; BundleError if it is none, or outside the package."""
+        try:
+            path = (folder / name).resolve()
+            inside, is_file = path.is_relative_to(self.path.resolve()), path.is_file()
+        except (OSError, RuntimeError, ValueError) as error:  # name too long, links in circles, NUL or half a surrogate pair
+            raise BundleError(f"{what} cannot be opened ({reason(error)})") from error
+        if not inside:
+            raise BundleError(f"{what} lies outside the package")
+        if not is_file:
+            raise BundleError(f"{what} is missing")
+        return path
 
     def _model_file(self) -> Path:
         manifest = self.path / "Manifest.json"
@@ -44,12 +57,9 @@ class Package:
             item = content["itemInfoEntries"][content["rootModelIdentifier"]]["path"]
         except FileNotFoundError:
             raise BundleError(f"{self.path}: not a Core ML package (no Manifest.json)") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BundleError(f"{manifest}: damaged ({error!r}); convert the model again") from error
-        path = self.path / "Data" / str(item)
-        if not self._inside(path):
-            raise BundleError(f"{manifest}: model path {item!r} lies outside the package")
-        return path
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+            raise BundleError(f"{manifest}: damaged ({reason(error)}); convert the model again") from error
+        return self._inside(self.path / "Data", str(item), f"{self.path}: model file {printable(str(item))!r}")
 
     def _parse(self) -> Any:
         from google.protobuf.message import DecodeError
@@ -60,10 +70,8 @@ class Package:
             if size > MAX_MODEL_BYTES:
                 raise BundleError(f"{self.model_file}: {size} bytes is no ML Program description")
             model.ParseFromString(self.model_file.read_bytes())
-        except FileNotFoundError:
-            raise BundleError(f"{self.path}: incomplete package, {self.model_file.name} is missing") from None
         except (OSError, DecodeError) as error:
-            raise BundleError(f"{self.model_file}: damaged model ({error}); convert the model again") from error
+            raise BundleError(f"{self.model_file}: damaged model ({reason(error)}); convert the model again") from error
         if model.WhichOneof("Type") != "mlProgram":
             raise BundleError(f"{self.model_file}: not an ML Program, but {model.WhichOneof('Type')}")
         return model

@@ -4,195 +4,24 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from edgeclip.errors import BundleError
+from edgeclip.reference.mil.messages import printable
 from edgeclip.reference.mil.ops import operations
 from edgeclip.reference.mil.ops.table import Op
 from edgeclip.reference.mil.package import Package
-from edgeclip.reference.mil.values import TensorType, decode, tensor_type
+from edgeclip.reference.mil.shapes import check_result, check_shapes
+from edgeclip.reference.mil.steps import Interface, Program, Step
+from edgeclip.reference.mil.values import TensorType, decode, held_type, kind, tensor_type
 from edgeclip.registry import unknown
 
 Constant = Tensor | str | tuple[str, ...]
-_FLOATS = ("FLOAT16", "FLOAT32")
-_BYTES = ("INT8", "UINT8")
-
-
-@dataclass(frozen=True)
-class Step:
-    """One operation of the program: what it computes, from which values, into which."""
-
-    op: str
-    run: Callable[..., Any]
-    constants: dict[str, Any]
-    inputs: dict[str, str | tuple[str, ...]]
-    outputs: tuple[tuple[str, TensorType], ...]
-    frees: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return self.outputs[0][0]
-
-
-@dataclass(frozen=True)
-class Interface:
-    """An input or output of the model; `color` is set where Core ML takes a pixel buffer."""
-
-    name: str
-    type: TensorType
-    color: str | None = None
-
-
-@dataclass
-class Program:
-    """A resolved program."""
-
-    steps: tuple[Step, ...]
-    inputs: tuple[Interface, ...]
-    outputs: tuple[Interface, ...]
-    constants: dict[str, Tensor] = field(default_factory=dict)
-
-
-def resolve(package: Package, round_half: bool) -> Program:
-    """Bind the `main` function. With `round_half`, decompressed constants are rounded to their declared float16."""
-    model = package.model
-    function = model.mlProgram.functions.get("main")
-    if function is None or function.opset not in function.block_specializations:
-        raise BundleError(f"{package.path}: the program has no function 'main'")
-    block = function.block_specializations[function.opset]
-    return _Resolver(package, round_half).resolve(function, block)
-
-
-class _Resolver:
-    def __init__(self, package: Package, round_half: bool) -> None:
-        self.package = package
-        self.round_half = round_half
-        self.table = operations()
-        self.constants: dict[str, Constant] = {}
-        self.values: dict[str, TensorType] = {}
-        self.steps: list[Step] = []
-
-    def resolve(self, function: Any, block: Any) -> Program:
-        for value in function.inputs:
-            self.values[value.name] = tensor_type(value.type, value.name)
-        for operation in block.operations:
-            self._operation(operation)
-        outputs = tuple(block.outputs)
-        for name in outputs:
-            if name not in self.values and name not in self.constants:
-                raise BundleError(f"{self.package.path}: output {name!r} is computed by no operation")
-        constant_outputs = {name: self.constants[name] for name in outputs if name in self.constants}
-        return Program(
-            steps=_with_frees(self.steps, keep=outputs),
-            inputs=tuple(self._interface(f, self.values) for f in self.package.model.description.input),
-            outputs=tuple(self._interface(f, self.values) for f in self.package.model.description.output),
-            constants={name: value for name, value in constant_outputs.items() if isinstance(value, Tensor)},
-        )
-
-    def _interface(self, feature: Any, values: dict[str, TensorType]) -> Interface:
-        if feature.name not in values:
-            raise BundleError(f"{self.package.path}: interface {feature.name!r} is not in the program")
-        color = None
-        if feature.type.WhichOneof("Type") == "imageType":
-            image = feature.type.imageType
-            color = type(image).ColorSpace.Name(image.colorSpace)
-        return Interface(feature.name, values[feature.name], color)
-
-    def _operation(self, operation: Any) -> None:
-        where = f"{self.package.path.name}: {operation.type} {operation.outputs[0].name if operation.outputs else ''!r}"
-        if not operation.outputs:
-            raise BundleError(f"{where}: an operation without outputs")
-        if operation.blocks:
-            raise BundleError(f"{where}: control flow is not supported")
-        outputs = tuple((out.name, tensor_type(out.type, where)) for out in operation.outputs)
-        if operation.type == "const":
-            self.constants[outputs[0][0]] = self._constant(operation.attributes["val"], where)
-            return
-        if operation.type not in self.table:
-            raise BundleError(f"{where}: {unknown('operation', operation.type, self.table)}")
-        op = self.table[operation.type]
-        constants, inputs = self._arguments(op, operation, where)
-        step = Step(op.name, op.run, constants, inputs, outputs)
-        if op.name.startswith("constexpr_"):
-            self.constants[step.name] = self._evaluate(step, where)
-            return
-        self.values.update(outputs)
-        self.steps.append(step)
-
-    def _arguments(self, op: Op, operation: Any, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        constants: dict[str, Any] = {}
-        inputs: dict[str, str | tuple[str, ...]] = {}
-        given: dict[str, list[Any]] = {}
-        for name, argument in operation.inputs.items():
-            given[name] = [b.name if b.WhichOneof("binding") == "name" else b.value for b in argument.arguments]
-        if op.name.startswith("constexpr_"):  # the iOS16 forms keep their operands in attributes
-            given |= {name: [value] for name, value in operation.attributes.items() if name != "name"}
-        if excess := given.keys() - op.parameters.keys():
-            raise BundleError(f"{where}: unknown input {sorted(excess)[0]!r}")
-        if missing := op.required - given.keys():
-            raise BundleError(f"{where}: input {sorted(missing)[0]!r} is missing")
-        for name, bindings in given.items():
-            hint = _strip_optional(op.parameters[name])
-            many = typing.get_origin(hint) is tuple and typing.get_args(hint)[0] is Tensor
-            if not many and len(bindings) != 1:
-                raise BundleError(f"{where}: input {name!r} takes one value, not {len(bindings)}")
-            resolved = [self._binding(binding, f"{where}: {name}") for binding in bindings]
-            known = tuple(value for value in resolved if not isinstance(value, _Runtime))
-            if len(known) < len(resolved):
-                if hint is not Tensor and not many:
-                    raise BundleError(f"{where}: input {name!r} must be a constant")
-                names = tuple(self._runtime_name(value) for value in resolved)
-                inputs[name] = names if many else names[0]
-            elif many:
-                constants[name] = known
-            else:
-                constants[name] = _as_parameter(known[0], hint, f"{where}: {name}")
-        return constants, inputs
-
-    def _binding(self, binding: Any, where: str) -> Constant | _Runtime:
-        if not isinstance(binding, str):
-            return self._constant(binding, where)
-        if binding in self.constants:
-            return self.constants[binding]
-        if binding in self.values:
-            return _Runtime(binding)
-        raise BundleError(f"{where}: value {binding!r} is used before it is computed")
-
-    def _runtime_name(self, value: Constant | _Runtime) -> str:
-        """A name for a value in a list that mixes computed values and constants, as `concat` of a class token does."""
-        if isinstance(value, _Runtime):
-            return value.name
-        if not isinstance(value, Tensor):
-            raise BundleError(f"text among the tensors of operation {len(self.steps)}")
-        name = f"constant/{len(self.steps)}/{id(value)}"
-        self.steps.append(
-            Step("const", lambda value: value, {"value": value}, {}, ((name, TensorType("ANY", tuple(value.shape))),))
-        )
-        return name
-
-    def _constant(self, value: Any, where: str) -> Constant:
-        file_name = value.blobFileValue.fileName if value.WhichOneof("value") == "blobFileValue" else None
-        weights = self.package.weights(file_name) if file_name else None
-        decoded = decode(value, weights, where)
-        return _to_torch(decoded, tensor_type(value.type, where).dtype) if isinstance(decoded, np.ndarray) else decoded
-
-    def _evaluate(self, step: Step, where: str) -> Tensor:
-        if step.inputs:
-            raise BundleError(f"{where}: operands of a compressed constant must be constants")
-        try:
-            result: Tensor = step.run(**step.constants)
-        except (RuntimeError, ValueError, IndexError) as error:
-            raise BundleError(f"{where}: cannot be decompressed ({error})") from error
-        declared = step.outputs[0][1]
-        if tuple(result.shape) != declared.shape:
-            raise BundleError(f"{where}: decompresses to {list(result.shape)}, declared {list(declared.shape)}")
-        return result.half().float() if self.round_half and declared.dtype == "FLOAT16" else result
+_COLORS = {10: "GRAYSCALE", 20: "RGB", 30: "BGR"}  # FeatureTypes.proto, ImageFeatureType.ColorSpace
 
 
 @dataclass(frozen=True)
@@ -202,46 +31,199 @@ class _Runtime:
     name: str
 
 
+def resolve(package: Package, round_half: bool) -> Program:
+    """Bind the `main` function. With `round_half`, decompressed constants are rounded to their declared float16.
+
+    BundleError, with the operation's name, where the program uses what the interpreter does not know, or contradicts
+    itself or its interface.
+    """
+    function = package.model.mlProgram.functions.get("main")
+    if function is None or function.opset not in function.block_specializations:
+        raise BundleError(f"{package.path}: the program has no function 'main'")
+    return _Resolver(package, round_half).resolve(function, function.block_specializations[function.opset])
+
+
+class _Resolver:
+    def __init__(self, package: Package, round_half: bool) -> None:
+        self.package = package
+        self.round_half = round_half
+        self.table = operations()
+        self.types: dict[str, TensorType] = {}  # of inputs and computed values
+        self.constants: dict[str, Constant] = {}
+        self.listed: dict[str, Tensor] = {}  # constants that a step reads by name, among computed values
+        self.steps: list[Step] = []
+
+    def resolve(self, function: Any, block: Any) -> Program:
+        for value in function.inputs:
+            where = f"{self.package.path}: {printable(value.name)}"
+            self._new(value.name, where)
+            self.types[value.name] = held_type(value.type, where)
+        given = dict(self.types)
+        for operation in block.operations:
+            self._operation(operation)
+        outputs = tuple(block.outputs)
+        constants = self.listed | self._constant_outputs(outputs)
+        steps = _with_frees(self.steps, keep={*outputs, *constants})
+        check_shapes(steps, given, constants)
+        description = self.package.model.description
+        program = Program(
+            steps=steps,
+            inputs=tuple(self._interface(feature, given) for feature in description.input),
+            outputs=tuple(self._interface(feature, outputs) for feature in description.output),
+            constants=constants,
+        )
+        if missing := given.keys() - {interface.name for interface in program.inputs}:
+            raise BundleError(f"{self.package.path}: the interface lacks the program's input {min(missing)!r}")
+        return program
+
+    def _constant_outputs(self, names: Iterable[str]) -> dict[str, Tensor]:
+        found = {}
+        for name in names:
+            value = self.constants.get(name)
+            if isinstance(value, Tensor):
+                found[name] = value
+            elif name not in self.types:
+                raise BundleError(f"{self.package.path}: output {printable(name)!r} is computed by no operation")
+        return found
+
+    def _interface(self, feature: Any, names: Iterable[str]) -> Interface:
+        """An input or output, which must be among `names`."""
+        where = f"{self.package.path}: interface {printable(feature.name)!r}"
+        if feature.name not in names:
+            raise BundleError(f"{where} is not in the program")
+        value = self.constants.get(feature.name)
+        tensor = TensorType("ANY", tuple(value.shape)) if isinstance(value, Tensor) else self.types[feature.name]
+        if feature.type.WhichOneof("Type") != "imageType":
+            return Interface(feature.name, tensor)
+        color = _COLORS.get(feature.type.imageType.colorSpace, "unknown")
+        if color not in ("RGB", "BGR"):
+            raise BundleError(f"{where}: {color} pictures are not supported")
+        if tensor.dtype not in ("FLOAT16", "FLOAT32") or len(tensor.shape) != 4 or tensor.shape[:2] != (1, 3):
+            raise BundleError(f"{where}: {tensor.dtype} {list(tensor.shape)} is no picture")
+        return Interface(feature.name, tensor, color)
+
+    def _new(self, name: str, where: str) -> None:
+        if name in self.types or name in self.constants or name in self.listed:
+            raise BundleError(f"{where}: there are two values {printable(name)!r}")
+
+    def _operation(self, operation: Any) -> None:
+        first = operation.outputs[0].name if operation.outputs else ""
+        where = f"{self.package.path}: {printable(operation.type)} {printable(first)!r}"
+        if not operation.outputs:
+            raise BundleError(f"{where}: an operation without outputs")
+        if operation.blocks:
+            raise BundleError(f"{where}: control flow is not supported")
+        self._new(first, where)
+        if operation.type == "const":
+            self.constants[first] = self._constant(operation.attributes["val"], where)
+            return
+        if operation.type not in self.table:
+            raise BundleError(f"{where}: {unknown('operation', operation.type, self.table)}")
+        op = self.table[operation.type]
+        constants, inputs = self._arguments(op, operation, where)
+        if op.name.startswith("constexpr_"):
+            # As large as its operands, which the file holds in full.
+            outputs = ((first, tensor_type(operation.outputs[0].type, where)),)
+            self.constants[first] = self._evaluate(Step(op.name, where, op.run, constants, inputs, outputs))
+            return
+        results = []
+        for out in operation.outputs:
+            self._new(out.name, where)
+            self.types[out.name] = held_type(out.type, where)
+            results.append((out.name, self.types[out.name]))
+        self.steps.append(Step(op.name, where, op.run, constants, inputs, tuple(results)))
+
+    def _arguments(self, op: Op, operation: Any, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The operation's inputs by name: what is known now, and which computed values it reads."""
+        given: dict[str, list[Any]] = {}
+        for name, argument in operation.inputs.items():
+            given[name] = [b.name if b.WhichOneof("binding") == "name" else b.value for b in argument.arguments]
+        if op.name.startswith("constexpr_"):  # the iOS16 forms keep their operands in attributes
+            given |= {name: [value] for name, value in operation.attributes.items() if name != "name"}
+        if excess := given.keys() - op.parameters.keys():
+            raise BundleError(f"{where}: unknown input {printable(min(excess))!r}")
+        if missing := op.required - given.keys():
+            raise BundleError(f"{where}: input {min(missing)!r} is missing")
+        constants: dict[str, Any] = {}
+        inputs: dict[str, str | tuple[str, ...]] = {}
+        for name, bindings in given.items():
+            place, hint = f"{where}: {name}", _strip_optional(op.parameters[name])
+            values = [self._binding(binding, place) for binding in bindings]
+            if hint == tuple[Tensor, ...]:
+                inputs[name] = tuple(self._listed(value, f"{name}/{k}", place) for k, value in enumerate(values))
+                continue
+            if len(values) != 1:
+                raise BundleError(f"{where}: input {name!r} takes one value, not {len(values)}")
+            value = values[0]
+            if not isinstance(value, _Runtime):
+                constants[name] = _as_parameter(value, hint, place)
+            elif hint is Tensor:
+                inputs[name] = value.name
+            else:
+                raise BundleError(f"{where}: input {name!r} must be a constant")
+        return constants, inputs
+
+    def _binding(self, binding: Any, where: str) -> Constant | _Runtime:
+        if not isinstance(binding, str):
+            return self._constant(binding, where)
+        if binding in self.constants:
+            return self.constants[binding]
+        if binding in self.types:
+            return _Runtime(binding)
+        raise BundleError(f"{where}: value {printable(binding)!r} is used before it is computed")
+
+    def _listed(self, value: Constant | _Runtime, place: str, where: str) -> str:
+        """A name for a value in a list, which may mix computed values and constants, as `concat` of a class token does."""
+        if isinstance(value, _Runtime):
+            return value.name
+        if not isinstance(value, Tensor):
+            raise BundleError(f"{where}: text among the tensors")
+        name = f"constant/{len(self.steps)}/{place}"
+        self._new(name, where)
+        self.listed[name] = value
+        return name
+
+    def _constant(self, value: Any, where: str) -> Constant:
+        file_name = value.blobFileValue.fileName if value.WhichOneof("value") == "blobFileValue" else None
+        return decode(value, self.package.weights(file_name) if file_name else None, where)
+
+    def _evaluate(self, step: Step) -> Tensor:
+        if step.inputs:
+            raise BundleError(f"{step.where}: operands of a compressed constant must be constants")
+        result, declared = step.run({})[0], step.outputs[0][1]
+        check_result(result, declared, step.where)
+        return result.half().float() if self.round_half and declared.dtype == "FLOAT16" else result
+
+
 def _strip_optional(hint: Any) -> Any:
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return next(part for part in typing.get_args(hint) if part is not type(None))
     return hint
 
 
-def _to_torch(array: np.ndarray, dtype: str) -> Tensor:
-    """Floats as float32, wide integers as int32, bytes and booleans as they are."""
-    if dtype in _FLOATS:
-        return torch.from_numpy(np.ascontiguousarray(array, np.float32))
-    if dtype in _BYTES or dtype == "BOOL":
-        return torch.from_numpy(np.array(array))
-    return torch.from_numpy(array.astype(np.int32))
-
-
-_SCALARS: dict[Any, Callable[[Any], Any]] = {int: int, float: float, bool: bool}
+_KINDS: dict[Any, str] = {int: "integer", float: "float", bool: "bool"}
 
 
 def _as_parameter(value: Constant, hint: Any, where: str) -> Any:
-    """A constant as what the parameter's annotation asks for."""
-    if hint is str:
-        if isinstance(value, str):
-            return value
-    elif isinstance(value, Tensor):
+    """A constant as what the parameter's annotation asks for; kinds of numbers are not mixed, as the format has it."""
+    if hint is str and isinstance(value, str):
+        return value
+    if isinstance(value, Tensor):
         if hint is Tensor:
             return value
-        if hint in _SCALARS and value.numel() == 1:
-            return _SCALARS[hint](value.reshape(()).item())
-        if typing.get_origin(hint) is tuple and value.dim() <= 1:
-            return tuple(_SCALARS[typing.get_args(hint)[0]](item) for item in value.reshape(-1).tolist())
+        if hint in _KINDS and _KINDS[hint] == kind(value.dtype) and value.numel() == 1:
+            return value.item()
+        if typing.get_origin(hint) is tuple and _KINDS[typing.get_args(hint)[0]] == kind(value.dtype) and value.dim() <= 1:
+            return tuple(value.reshape(-1).tolist())
     raise BundleError(f"{where}: a value that does not fit this input")
 
 
-def _with_frees(steps: list[Step], keep: Iterable[str]) -> tuple[Step, ...]:
+def _with_frees(steps: list[Step], keep: set[str]) -> tuple[Step, ...]:
     """Mark, at each step, the values that no later step reads, so that memory does not grow with depth."""
     seen = set(keep)
     out = []
     for step in reversed(steps):
-        used = {n for names in step.inputs.values() for n in ((names,) if isinstance(names, str) else names)}
-        mentioned = used | {name for name, _ in step.outputs}
+        mentioned = step.reads | {name for name, _ in step.outputs}
         out.append(replace(step, frees=tuple(sorted(mentioned - seen))))
         seen |= mentioned
     return tuple(reversed(out))

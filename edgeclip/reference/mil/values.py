@@ -3,6 +3,8 @@
 Format of a record: at the value's offset 64 bytes, `<IIQQQ` = sentinel 0xDEADBEEF, data type, size in bytes, offset of
 the data, padding bits (coremltools `MILBlob/Blob/StorageFormat.hpp`). Files are untrusted: a size that disagrees with
 the declared shape, or an offset outside the file, is an error before anything is allocated.
+
+The interpreter holds floats as float32, bytes and booleans as they are, and all other integers as int32.
 """
 
 from __future__ import annotations
@@ -15,40 +17,59 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from edgeclip.errors import BundleError
 from edgeclip.reference.mil.proto import mil_pb2
 
 _RECORD = struct.Struct("<IIQQQ")
 _RECORD_BYTES = 64
+_ALIGNMENT = 64
 _SENTINEL = 0xDEADBEEF
 MAX_RANK = 8
-MAX_ELEMENTS = 1 << 31
+MAX_SIZE = (1 << 31) - 1
+MAX_ELEMENTS = 1 << 31  # of a constant, which the file must hold in full
+MAX_COMPUTED = 1 << 27  # of a result, which a few bytes can ask for: 512 MB of float32
+_HELD_NUMPY: dict[torch.dtype, type] = {
+    torch.bool: np.bool_,
+    torch.float32: np.float32,
+    torch.int8: np.int8,
+    torch.int32: np.int32,
+    torch.uint8: np.uint8,
+}
 
 
 @dataclass(frozen=True)
 class DType:
-    """An ML Program data type: its NumPy form and, where `weight.bin` can hold it, its number there."""
+    """An ML Program data type: its NumPy form, how the interpreter holds it, and where constants of it are kept.
+
+    field: the field of an immediate TensorValue; `bytes` is packed little-endian (coremltools
+    `types.IMMEDIATE_VALUE_TYPES_IN_BYTES`). blob: its number in `weight.bin`, if it can be there.
+    """
 
     name: str
     numpy: np.dtype[Any]
+    held: torch.dtype
+    field: str
     blob: int | None = None
+
+    @property
+    def held_numpy(self) -> type:
+        return _HELD_NUMPY[self.held]
 
 
 _DTYPES = (
-    DType("BOOL", np.dtype(np.bool_)),
-    DType("FLOAT16", np.dtype("<f2"), 1),
-    DType("FLOAT32", np.dtype("<f4"), 2),
-    DType("INT8", np.dtype("<i1"), 4),
-    DType("INT16", np.dtype("<i2"), 6),
-    DType("INT32", np.dtype("<i4"), 14),
-    DType("UINT8", np.dtype("<u1"), 3),
-    DType("UINT16", np.dtype("<u2"), 7),
-    DType("UINT32", np.dtype("<u4"), 15),
+    DType("BOOL", np.dtype(np.bool_), torch.bool, "bools"),
+    DType("FLOAT16", np.dtype("<f2"), torch.float32, "bytes", 1),
+    DType("FLOAT32", np.dtype("<f4"), torch.float32, "floats", 2),
+    DType("INT8", np.dtype("<i1"), torch.int8, "bytes", 4),
+    DType("INT16", np.dtype("<i2"), torch.int32, "ints", 6),
+    DType("INT32", np.dtype("<i4"), torch.int32, "ints", 14),
+    DType("UINT8", np.dtype("<u1"), torch.uint8, "bytes", 3),
+    DType("UINT16", np.dtype("<u2"), torch.int32, "ints", 7),
+    DType("UINT32", np.dtype("<u4"), torch.int32, "bytes", 15),
 )
 DTYPES = {dtype.name: dtype for dtype in _DTYPES}
-# Which field of an immediate TensorValue holds a data type; all others are packed little-endian in `bytes`.
-_IMMEDIATE_FIELD = {"BOOL": "bools", "FLOAT32": "floats", "INT32": "ints"}
 
 
 @dataclass(frozen=True)
@@ -63,20 +84,27 @@ class TensorType:
         return math.prod(self.shape)
 
 
+def kind(dtype: torch.dtype) -> str:
+    """What a held type is, whatever its width: "float", "integer" or "bool"."""
+    return "bool" if dtype == torch.bool else "float" if dtype.is_floating_point else "integer"
+
+
 class WeightFile:
-    """`weight.bin`, memory-mapped copy-on-write; arrays are views into it."""
+    """`weight.bin`, memory-mapped copy-on-write; arrays are views into it.
+
+    Raises OSError where the file cannot be read.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._view = memoryview(b"")
-        if path.exists():
-            with path.open("rb") as file:
-                if path.stat().st_size:
-                    self._view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+        with path.open("rb") as file:
+            if path.stat().st_size:
+                self._view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
 
     def read(self, offset: int, tensor: TensorType, where: str) -> np.ndarray:
         """The array of a record, checked against the type that the program declares for it."""
-        if offset % _RECORD_BYTES or offset + _RECORD_BYTES > len(self._view):
+        if offset % _ALIGNMENT or offset + _RECORD_BYTES > len(self._view):
             raise BundleError(f"{self._path}: {where}: no weight record at offset {offset}")
         sentinel, blob_type, size, data, _ = _RECORD.unpack_from(self._view, offset)
         dtype = DTYPES.get(tensor.dtype)
@@ -88,50 +116,77 @@ class WeightFile:
             raise BundleError(f"{self._path}: {where}: {size} bytes cannot fill {tensor.dtype} {list(tensor.shape)}")
         if data + size > len(self._view):
             raise BundleError(f"{self._path}: {where}: weights end at byte {data + size}, beyond the file")
+        if data % _ALIGNMENT:
+            raise BundleError(f"{self._path}: {where}: weights at byte {data}, which is no multiple of {_ALIGNMENT}")
         return np.frombuffer(self._view[data : data + size], dtype.numpy).reshape(tensor.shape)
 
 
-def tensor_type(value_type: Any, where: str) -> TensorType:
-    """The static tensor type of a protobuf ValueType."""
+def tensor_type(value_type: Any, where: str, limit: int = MAX_ELEMENTS) -> TensorType:
+    """The static tensor type of a protobuf ValueType; BundleError for any other, or for more than `limit` elements."""
     if value_type.WhichOneof("type") != "tensorType":
         raise BundleError(f"{where}: {value_type.WhichOneof('type')} values are not supported")
     proto = value_type.tensorType
     names = mil_pb2().DataType
     if proto.dataType not in names.values():
         raise BundleError(f"{where}: unknown data type {proto.dataType}")
+    if len(proto.dimensions) > MAX_RANK or proto.rank not in (len(proto.dimensions), 0):
+        raise BundleError(f"{where}: impossible shape of rank {proto.rank} and {len(proto.dimensions)} dimensions")
     shape = []
     for dimension in proto.dimensions:
         if dimension.WhichOneof("dimension") != "constant":
             raise BundleError(f"{where}: flexible dimensions are not supported")
         shape.append(int(dimension.constant.size))
-    if proto.rank not in (len(shape), 0) or len(shape) > MAX_RANK or math.prod(shape) > MAX_ELEMENTS:
+    # Sizes of 0 do not make the others harmless: NumPy multiplies them as well.
+    if max(shape, default=0) > MAX_SIZE or math.prod(max(size, 1) for size in shape) > limit:
         raise BundleError(f"{where}: impossible shape {shape}")
     return TensorType(names.Name(proto.dataType), tuple(shape))
 
 
-def decode(value: Any, weights: WeightFile | None, where: str) -> np.ndarray | str | tuple[str, ...]:
-    """A constant as an array (rank 0 for scalars), or as text."""
+def held_type(value_type: Any, where: str) -> TensorType:
+    """The type of a value that is given or computed: one that the interpreter can hold, of at most MAX_COMPUTED elements."""
+    tensor = tensor_type(value_type, where, MAX_COMPUTED)
+    if tensor.dtype not in DTYPES:
+        raise BundleError(f"{where}: values of type {tensor.dtype} are not supported")
+    return tensor
+
+
+def decode(value: Any, weights: WeightFile | None, where: str) -> torch.Tensor | str | tuple[str, ...]:
+    """A constant as a tensor as it is held (rank 0 for scalars), or as text."""
     tensor = tensor_type(value.type, where)
-    if value.WhichOneof("value") == "blobFileValue":
-        if weights is None:
-            raise BundleError(f"{where}: a constant from a file without a name")
-        return weights.read(value.blobFileValue.offset, tensor, where)
-    immediate = value.immediateValue.tensor
     if tensor.dtype == "STRING":
-        strings = tuple(immediate.strings.values)
-        if len(strings) != max(tensor.elements, 1):
-            raise BundleError(f"{where}: {len(strings)} strings where {tensor.elements} are declared")
-        return strings if tensor.shape else strings[0]
+        return _text(value, tensor, where)
     dtype = DTYPES.get(tensor.dtype)
     if dtype is None:
         raise BundleError(f"{where}: constants of type {tensor.dtype} are not supported")
-    field = _IMMEDIATE_FIELD.get(tensor.dtype)
-    if field is None:
-        raw = immediate.bytes.values
-        if len(raw) != tensor.elements * dtype.numpy.itemsize:
-            raise BundleError(f"{where}: {len(raw)} bytes cannot fill {tensor.dtype} {list(tensor.shape)}")
-        return np.frombuffer(raw, dtype.numpy).reshape(tensor.shape)
-    values = getattr(immediate, field).values
+    if value.WhichOneof("value") != "blobFileValue":
+        array = _immediate(value.immediateValue.tensor, dtype, tensor, where)
+    elif weights is not None:
+        array = weights.read(value.blobFileValue.offset, tensor, where)
+    else:
+        raise BundleError(f"{where}: a constant from a file without a name")
+    if dtype.name == "UINT32" and array.size and array.max() > MAX_SIZE:
+        raise BundleError(f"{where}: {array.max()} is beyond the interpreter's int32")
+    return torch.from_numpy(array.astype(dtype.held_numpy, copy=False))
+
+
+def _immediate(proto: Any, dtype: DType, tensor: TensorType, where: str) -> np.ndarray:
+    """A constant inside the program, writable and of its own memory."""
+    values = getattr(proto, dtype.field).values
+    if dtype.field == "bytes":
+        if len(values) != tensor.elements * dtype.numpy.itemsize:
+            raise BundleError(f"{where}: {len(values)} bytes cannot fill {tensor.dtype} {list(tensor.shape)}")
+        return np.frombuffer(values, dtype.numpy).reshape(tensor.shape).copy()
     if len(values) != tensor.elements:
         raise BundleError(f"{where}: {len(values)} values cannot fill {tensor.dtype} {list(tensor.shape)}")
+    if dtype.field == "ints" and values:
+        limits = np.iinfo(dtype.numpy)
+        if min(values) < limits.min or max(values) > limits.max:
+            raise BundleError(f"{where}: a value beyond {tensor.dtype}")
     return np.array(values, dtype.numpy).reshape(tensor.shape)
+
+
+def _text(value: Any, tensor: TensorType, where: str) -> str | tuple[str, ...]:
+    strings = tuple(value.immediateValue.tensor.strings.values)
+    if len(strings) != tensor.elements:
+        raise BundleError(f"{where}: {len(strings)} strings where {tensor.elements} are declared")
+    return strings if tensor.shape else strings[0]

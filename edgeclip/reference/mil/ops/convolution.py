@@ -11,13 +11,25 @@ _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _AVG_POOL = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
-def _padding(name: str, pad_type: str, pad: Ints | None, sizes: Ints, kernel: Ints, strides: Ints, dilations: Ints) -> Ints:
+def _windows(op: str, x: Tensor, kernel: Ints, strides: Ints | None, dilations: Ints | None) -> tuple[Ints, Ints]:
+    """Strides and dilations, 1 where none are given, checked: one positive number for each spatial axis of `x`."""
+    ones = (1,) * len(kernel)
+    strides, dilations = ones if strides is None else strides, ones if dilations is None else dilations
+    if len(kernel) not in _CONV or x.dim() != len(kernel) + 2:
+        raise BundleError(f"{op}: {len(kernel)} spatial axes for a tensor of rank {x.dim()}")
+    for name, amounts in (("kernel", kernel), ("strides", strides), ("dilations", dilations)):
+        if len(amounts) != len(kernel) or min(amounts) < 1:
+            raise BundleError(f"{op}: {name} {list(amounts)} for {len(kernel)} spatial axes")
+    return strides, dilations
+
+
+def _padding(op: str, pad_type: str, pad: Ints | None, sizes: Ints, kernel: Ints, strides: Ints, dilations: Ints) -> Ints:
     """(before, after) per spatial axis, first axis first."""
     if pad_type == "valid":
         return (0,) * (2 * len(kernel))
     if pad_type == "custom":
-        if pad is None or len(pad) != 2 * len(kernel):
-            raise BundleError(f"{name}: pad_type 'custom' needs two values per axis, got {pad}")
+        if pad is None or len(pad) != 2 * len(kernel) or min(pad) < 0:
+            raise BundleError(f"{op}: pad_type 'custom' needs two values per axis, 0 or more, got {pad}")
         return pad
     if pad_type in ("same", "same_lower"):
         amounts: list[int] = []
@@ -27,7 +39,7 @@ def _padding(name: str, pad_type: str, pad: Ints | None, sizes: Ints, kernel: In
             small, large = total // 2, total - total // 2
             amounts += [small, large] if pad_type == "same" else [large, small]
         return tuple(amounts)
-    raise BundleError(f"{name}: unknown pad_type {pad_type!r}")
+    raise BundleError(f"{op}: unknown pad_type {pad_type!r}")
 
 
 def _symmetric(padding: Ints) -> Ints | None:
@@ -54,11 +66,11 @@ def conv(
     bias: Tensor | None = None,
 ) -> Tensor:
     kernel = tuple(weight.shape[2:])
-    strides = strides or (1,) * len(kernel)
-    dilations = dilations or (1,) * len(kernel)
+    strides, dilations = _windows("conv", x, kernel, strides, dilations)
     padding = _padding("conv", pad_type, pad, tuple(x.shape[2:]), kernel, strides, dilations)
     amount = _symmetric(padding)
     if amount is None:
+        # the padded input is a tensor of its own: `shapes` sees its size when the program is loaded
         x, amount = F.pad(x, _for_torch_pad(padding)), (0,) * len(kernel)
     return _CONV[len(kernel)](x, weight, bias, strides, amount, dilations, groups)
 
@@ -74,8 +86,7 @@ def avg_pool(
     exclude_padding_from_average: bool = False,
     ceil_mode: bool = False,
 ) -> Tensor:
-    strides = strides or (1,) * len(kernel_sizes)
-    ones = (1,) * len(kernel_sizes)
+    strides, ones = _windows("avg_pool", x, kernel_sizes, strides, None)
     padding = _padding("avg_pool", pad_type, pad, tuple(x.shape[2:]), kernel_sizes, strides, ones)
     amount = _symmetric(padding)
     if amount is None:

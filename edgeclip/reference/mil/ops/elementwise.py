@@ -75,7 +75,9 @@ _BITS = {"int8": 8, "int16": 16, "int32": 32, "uint8": 8, "uint16": 16}
 @op("cast")
 def cast(*, x: Tensor, dtype: str) -> Tensor:
     if dtype in ("fp16", "fp32"):
-        return x.float()  # rounding to the declared type is the interpreter's job, as for every result
+        # Rounding arithmetic to the declared type is the interpreter's job; an integer is rounded in every mode,
+        # since a token id that changes is no loss of precision.
+        return x.half().float() if dtype == "fp16" and not x.is_floating_point() else x.float()
     if dtype == "bool":
         return x != 0
     if dtype not in _BITS:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 
+from edgeclip.reference.mil.ops.axes import places
 from edgeclip.reference.mil.ops.table import Ints, Tensor, op
 
 
@@ -30,13 +30,12 @@ def layer_norm(
     beta: Tensor | None = None,
     epsilon: float = 1e-5,
 ) -> Tensor:
-    dims = tuple(axis % x.dim() for axis in axes) if axes else tuple(range(x.dim()))
-    if dims == tuple(range(x.dim() - len(dims), x.dim())):
-        return F.layer_norm(x, x.shape[-len(dims) :], gamma, beta, epsilon)
-    # Axes that are not the last ones: gamma and beta broadcast over the others.
-    variance, mean = torch.var_mean(x, dims, correction=0, keepdim=True)
-    out = (x - mean) * torch.rsqrt(variance + epsilon)
-    shape = [size if axis in dims else 1 for axis, size in enumerate(x.shape)]
-    if gamma is not None:
-        out = out * gamma.reshape(shape)
-    return out if beta is None else out + beta.reshape(shape)
+    rank = x.dim()
+    dims = tuple(range(rank)) if axes is None else tuple(sorted(places("layer_norm", axes, rank)))
+    sizes = [x.shape[dim] for dim in dims]
+    others = [dim for dim in range(rank) if dim not in dims]
+    if dims == tuple(range(rank - len(dims), rank)):
+        return F.layer_norm(x, sizes, gamma, beta, epsilon)
+    order = [*others, *dims]  # torch normalises the last axes only
+    out = F.layer_norm(x.permute(order), sizes, gamma, beta, epsilon)
+    return out.permute([order.index(dim) for dim in range(rank)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from edgeclip.errors import BundleError
+from edgeclip.reference.mil.ops.axes import places
 from edgeclip.reference.mil.ops.table import Ints, Tensor, op
 
 
@@ -14,9 +15,13 @@ def identity(*, x: Tensor) -> Tensor:
 
 
 @op("reshape")
-def reshape(*, x: Tensor, shape: Ints, allowzero: bool = False) -> Tensor:
-    # 0 copies the input's size at that place, -1 is inferred
-    return x.reshape([x.shape[k] if size == 0 and not allowzero else size for k, size in enumerate(shape)])
+def reshape(*, x: Tensor, shape: Ints) -> Tensor:
+    """-1 is inferred; 0 copies the size that lies as far from the last one, or is 1 where there is none.
+
+    That is iOS17's rule; iOS15 has the same one for as many sizes as `x` has axes, and no other.
+    """
+    sizes = (1,) * (len(shape) - x.dim()) + tuple(x.shape[max(x.dim() - len(shape), 0) :])
+    return x.reshape([given or size for given, size in zip(shape, sizes, strict=True)])
 
 
 @op("transpose")
@@ -31,8 +36,7 @@ def squeeze(*, x: Tensor, axes: Ints | None = None) -> Tensor:
 
 @op("expand_dims")
 def expand_dims(*, x: Tensor, axes: Ints) -> Tensor:
-    rank = x.dim() + len(axes)
-    for axis in sorted(axis % rank for axis in axes):
+    for axis in sorted(places("expand_dims", axes, x.dim() + len(axes))):
         x = x.unsqueeze(axis)
     return x
 
@@ -53,7 +57,7 @@ def stack(*, values: tuple[Tensor, ...], axis: int) -> Tensor:
 def split(*, x: Tensor, axis: int, num_splits: int | None = None, split_sizes: Ints | None = None) -> tuple[Tensor, ...]:
     if split_sizes is not None:
         return x.split(list(split_sizes), axis)
-    if not num_splits or x.shape[axis] % num_splits:
+    if num_splits is None or not 0 < num_splits <= x.shape[axis] or x.shape[axis] % num_splits:
         raise BundleError(f"split: {x.shape[axis]} values do not split into {num_splits} equal parts")
     return x.chunk(num_splits, axis)
 
@@ -74,16 +78,25 @@ def slice_by_index(
     end_mask: tuple[bool, ...] | None = None,
     squeeze_mask: tuple[bool, ...] | None = None,
 ) -> Tensor:
-    rank = x.dim()
-    stride = stride or (1,) * rank
+    """Python's slices; where `squeeze_mask` is set, one index, and the axis goes."""
+    none = (False,) * x.dim()
+    columns = {
+        "begin": begin,
+        "end": end,
+        "stride": (1,) * x.dim() if stride is None else stride,
+        "begin_mask": none if begin_mask is None else begin_mask,
+        "end_mask": none if end_mask is None else end_mask,
+        "squeeze_mask": none if squeeze_mask is None else squeeze_mask,
+    }
+    for name, column in columns.items():
+        if len(column) != x.dim():
+            raise BundleError(f"slice_by_index: {name} has {len(column)} entries for {x.dim()} axes")
     index: list[int | slice] = []
-    for axis in range(rank):
-        if squeeze_mask and squeeze_mask[axis]:
-            index.append(begin[axis])
-            continue
-        if stride[axis] < 1:
+    for first, last, step, from_start, to_end, squeezed in zip(*columns.values(), strict=True):
+        if step < 1:
             raise BundleError("slice_by_index: negative strides are not supported")
-        start = None if begin_mask and begin_mask[axis] else begin[axis]
-        stop = None if end_mask and end_mask[axis] else end[axis]
-        index.append(slice(start, stop, stride[axis]))
+        if squeezed:
+            index.append(0 if from_start else first)
+        else:
+            index.append(slice(None if from_start else first, None if to_end else last, step))
     return x[tuple(index)]
