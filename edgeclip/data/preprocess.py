@@ -16,17 +16,24 @@ from edgeclip.errors import InputError
 from edgeclip.spec import Preprocess
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+_SMALLEST_SIDE, _LARGEST_SIDE = 2, 16_384  # no GPU texture of iOS devices is larger (Metal Feature Set Tables)
+_EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "YCbCr"})
 _LONGEST = 8  # longer than this many times its width, a picture is cropped before it is scaled
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 def load_image(path: Path) -> Image.Image:
-    """Open a picture as a viewer shows it: EXIF rotation applied, transparency on white, 8-bit RGB."""
+    """Open a picture as a viewer shows it: EXIF rotation applied, transparency on white, 8-bit RGB.
+
+    Raises InputError if it is no picture, or one that an app's decoder may well show otherwise (CMYK, 16 bits).
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             picture = Image.open(path)
+        if reason := _refusal(picture):
+            raise InputError(f"{path}: {reason}")
         picture.load()
         return as_rgb(ImageOps.exif_transpose(picture))
     except FileNotFoundError:
@@ -39,15 +46,22 @@ def load_image(path: Path) -> Image.Image:
         raise InputError(f"{path}: broken image ({error})") from error
 
 
+def _refusal(picture: Image.Image) -> str | None:
+    """Why a picture's colours or shape would be a guess, or None."""
+    width, height = picture.size
+    if min(width, height) < _SMALLEST_SIDE or max(width, height) > _LARGEST_SIDE:
+        return f"{width} x {height} pixels; sides of {_SMALLEST_SIDE} to {_LARGEST_SIDE} are supported"
+    if picture.mode in _EIGHT_BIT_MODES:
+        # Pillow drops the low byte of 16-bit colour; the decoder's raw mode still tells.
+        deep = any(";16" in str(tile[3]) for tile in getattr(picture, "tile", ()))
+        return "16 bits per channel; convert it to 8 first" if deep else None
+    if picture.mode.startswith(("I", "F")):
+        return "more than 8 bits per channel; convert it to 8 first"
+    return f"{picture.mode} colours, which mean nothing without a profile; convert it to RGB first"
+
+
 def as_rgb(picture: Image.Image) -> Image.Image:
-    """Any Pillow mode to RGB: 16-bit scaled rather than clipped, alpha laid on white."""
-    if picture.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N"):
-        values = np.asarray(picture).astype(np.int64)
-        return Image.fromarray((values.clip(0, 65535) >> 8).astype(np.uint8), "L").convert("RGB")
-    if picture.mode == "F":
-        values = np.nan_to_num(np.asarray(picture), nan=0.0)
-        scale = 255.0 if values.max(initial=0.0) <= 1.0 else 1.0
-        return Image.fromarray((values * scale).clip(0, 255).astype(np.uint8), "L").convert("RGB")
+    """8 bits per channel, in any of Pillow's modes of gray or RGB, to RGB; alpha is laid on white."""
     if picture.has_transparency_data:
         rgba = picture.convert("RGBA")
         ground = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
@@ -74,7 +88,7 @@ def resize(picture: Image.Image, spec: Preprocess) -> Image.Image:
     left, top = round((scaled_width - size) / 2), round((scaled_height - size) / 2)
     if scaled_width * scaled_height <= _LONGEST * size * size:
         return picture.resize((scaled_width, scaled_height), resample).crop((left, top, left + size, top + size))
-    # The same region in one step, equal but for rounding: at 20000 x 1 pixels the scaled picture would take gigabytes.
+    # The same region in one step, equal but for rounding: at 16384 x 2 pixels the scaled picture would take gigabytes.
     step_x, step_y = width / scaled_width, height / scaled_height
     right, bottom = min((left + size) * step_x, float(width)), min((top + size) * step_y, float(height))
     return picture.resize((size, size), resample, box=(left * step_x, top * step_y, right, bottom))

@@ -157,16 +157,24 @@ def test_what_is_no_picture_is_named(cli, tiny_bundle, tmp_path, name, content):
     assert name in result.error
 
 
-@pytest.mark.parametrize("size", [(1, 1), (20_000, 40), (40, 20_000)])
-@pytest.mark.parametrize("mode", ["RGB", "CMYK", "I;16"])
-def test_odd_pictures_are_classified(cli, tiny_bundle, tmp_path, size, mode):
+@pytest.mark.parametrize(
+    ("mode", "size", "said"),
+    [
+        ("RGB", (1, 1), "1 x 1 pixels"),
+        ("RGB", (20_000, 40), "20000 x 40 pixels"),
+        ("CMYK", (64, 64), "CMYK"),
+        ("I;16", (64, 64), "more than 8 bits"),
+    ],
+)
+def test_pictures_that_decoders_disagree_on_are_refused(cli, tiny_bundle, tmp_path, mode, size, said):
     from PIL import Image
 
     path = tmp_path / ("x.tif" if mode == "CMYK" else "x.png")
     Image.new(mode, size).save(path)
-    result = cli("classify", tiny_bundle, path, "--labels", "a,b", "--runtime", "mil", "--json")
-    assert result.status == 0, result.err
-    assert len(result.json["images"][0]["scores"]) == 2
+    for arguments in (["classify", tiny_bundle, path, "--labels", "a,b"], ["verify", tiny_bundle, "--images", tmp_path]):
+        result = cli(*arguments, "--runtime", "mil")
+        assert result.status == 2
+        assert f"{path}: {said}" in result.error
 
 
 @pytest.mark.parametrize(
