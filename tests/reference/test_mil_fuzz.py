@@ -1,6 +1,6 @@
 """Packages damaged at random: every one runs or is refused, whatever the damage.
 
-`EDGECLIP_FUZZ_EXAMPLES` sets how many damaged packages each test tries (300). A failure names its seed, which makes it again.
+`EDGECLIP_FUZZ_EXAMPLES` sets how many damaged packages each test tries (100). A failure names its seed, which makes it again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.reference.packages import edited, model_file, weight_file
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-_EXAMPLES = int(os.environ.get("EDGECLIP_FUZZ_EXAMPLES", "300"))
+_EXAMPLES = int(os.environ.get("EDGECLIP_FUZZ_EXAMPLES", "100"))
 
 
 @pytest.fixture(scope="module", params=["iOS16", "iOS18"])

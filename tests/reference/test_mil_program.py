@@ -150,23 +150,33 @@ _CONSTANTS = {
 }
 
 
-@pytest.mark.parametrize("opset", ["iOS17", "iOS18"])
-@pytest.mark.parametrize("dtype", list(_CONSTANTS))
-def test_constants_of_every_type(dtype: str, opset: str, tmp_path: Path) -> None:
-    """Enough values for `weight.bin`, where the type may go there, and one that stays in the program."""
-    many, wide = _CONSTANTS[dtype], "fp32" if dtype in ("fp32", "fp16") else "int32"
-    one = many.reshape(-1)[1]
+def _wide(dtype: str) -> str:
+    return "fp32" if dtype in ("fp32", "fp16") else "int32"
+
+
+@pytest.fixture(scope="module", params=["iOS17", "iOS18"])
+def constants(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+    """What a program of constants gives: of each type many, and the second of them alone."""
 
     def body(variables: dict[str, Any]) -> Any:
         mb = builder()
-        one_of_it = mb.reshape(x=mb.cast(x=mb.const(val=one), dtype=wide), shape=(1,), name="one")
-        same = mb.identity(x=variables["x"], name="same")
-        return same, mb.cast(x=mb.const(val=many), dtype=wide, name="many"), one_of_it
+        outputs = [mb.identity(x=variables["x"], name="same")]
+        for dtype, many in _CONSTANTS.items():
+            one = mb.cast(x=mb.const(val=many.reshape(-1)[1]), dtype=_wide(dtype))
+            outputs += [mb.cast(x=mb.const(val=many), dtype=_wide(dtype), name=f"{dtype}_many")]
+            outputs += [mb.reshape(x=one, shape=(1,), name=f"{dtype}_one")]
+        return tuple(outputs)
 
-    path = save(tmp_path / "m.mlpackage", {"x": ((1,), "fp32")}, body, opset)
-    got = MilModel.load(path, "fp32").run({"x": np.ones(1, np.float32)})
-    np.testing.assert_array_equal(got["many"], many.astype(got["many"].dtype))
-    assert got["one"].tolist() == [one]
+    path = save(tmp_path_factory.mktemp("constants") / "m.mlpackage", {"x": ((1,), "fp32")}, body, request.param)
+    return MilModel.load(path, "fp32").run({"x": np.ones(1, np.float32)})
+
+
+@pytest.mark.parametrize("dtype", list(_CONSTANTS))
+def test_constants_of_every_type(dtype: str, constants: dict[str, np.ndarray]) -> None:
+    """Enough values for `weight.bin`, where the type may go there, and one that stays in the program."""
+    many, got = _CONSTANTS[dtype], constants[f"{dtype}_many"]
+    np.testing.assert_array_equal(got, many.astype(got.dtype))
+    assert constants[f"{dtype}_one"].tolist() == [many.reshape(-1)[1]]
 
 
 def test_sixteen_bit_indices_inside_the_program(tmp_path: Path) -> None:
