@@ -8,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 BUNDLE := artifacts/mobileclip-demo
 EXAMPLES := build/examples
+# One worker a core, each computing in one thread.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 LABELS := a red circle,a blue star,a green heart,a yellow moon,a purple square,an orange ring
 
 .PHONY: demo test test-fast lint clean
@@ -21,10 +23,10 @@ demo: $(VENV)/.demo
 	@echo "The bundle is in $(BUNDLE)"
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-fast: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
