@@ -8,6 +8,7 @@ loading times.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
@@ -36,6 +37,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=15)
     args = parser.parse_args()
+    os.environ["TQDM_DISABLE"] = "1"  # coremltools' bars
     torch.set_num_threads(args.threads)
     print(f"{args.threads} thread(s), medians of {args.rounds} interleaved rounds")
     print(f"{'model':20} {'tower':6} {'scheme':6} {'mode':5} {'load s':>7} {'eager ms':>9} {'mil ms':>8} {'ratio':>6}")
