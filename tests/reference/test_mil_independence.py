@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.reference.oracle import floats
 from tests.reference.packages import builder, save
 
@@ -33,6 +35,7 @@ _ELSEWHERE = {
 }
 
 
+@pytest.mark.slow
 def test_a_package_runs_without_the_converters(tmp_path: Path) -> None:
     weight = floats(8, 4)
     path = save(

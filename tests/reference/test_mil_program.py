@@ -279,6 +279,7 @@ def _peak(model: MilModel) -> int:
     return peak
 
 
+@pytest.mark.slow
 def test_values_live_no_longer_than_they_are_needed(tmp_path: Path) -> None:
     shallow, deep = _deep(tmp_path, 3), _deep(tmp_path, 40)
     assert _peak(deep) == _peak(shallow) < 8
