@@ -2,7 +2,8 @@
 
 Everything is made in a hidden folder beside the destination, the manifest last; then the two folders change places in
 one step. A process killed before that leaves the old bundle as it was and a folder `.NAME.partial-PID`, which the next
-conversion removes.
+conversion removes. Where the system cannot exchange folders, the old one is moved aside first; if the process is killed
+just then, the next conversion puts it back.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
-from edgeclip.errors import EdgeclipError, InputError
+from edgeclip.errors import BundleError, EdgeclipError, InputError, UsageError
 from edgeclip.manifest import MANIFEST_FILE, Manifest, read_manifest
 
-_STAGING = re.compile(r"\.(?P<name>.+)\.partial-(?P<pid>\d+)")
+_STAGING = re.compile(r"\.(?P<name>.+)\.(?P<kind>partial|replaced)-(?P<pid>\d+)")
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -29,16 +30,22 @@ def is_staging(path: Path) -> bool:
 
 
 class BundleWriter:
-    """A context in which `folder` is filled; `commit` makes it the bundle, leaving without commit removes it."""
+    """A context in which `folder` is filled; `commit` makes it the bundle, leaving without commit removes it.
 
-    def __init__(self, destination: Path) -> None:
-        self.destination = Path(os.path.abspath(destination))  # noqa: PTH100 (resolve() would follow links)
+    `replaces` is the manifest of the bundle that the new one was made from: if another is there by then, `commit` puts it
+    back and refuses. None: nothing may be there; `force`: whatever is there goes.
+    """
+
+    def __init__(self, destination: Path, replaces: Manifest | None = None, force: bool = False) -> None:
+        self.destination = destination.resolve()
         self.folder = self.destination.with_name(f".{self.destination.name}.partial-{os.getpid()}")
+        self.replaces = replaces
+        self.force = force
 
     def __enter__(self) -> BundleWriter:
-        with reporting_no_room(self.destination):
+        with reporting_disk(self.destination):
             self.destination.parent.mkdir(parents=True, exist_ok=True)
-            _remove_abandoned(self.destination)
+            _clean_up(self.destination)
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir()
         return self
@@ -48,7 +55,7 @@ class BundleWriter:
 
     def commit(self, manifest: Manifest) -> None:
         """Write the manifest, check that it reads back, and put the folder in its place."""
-        with reporting_no_room(self.destination):
+        with reporting_disk(self.destination):
             path = self.folder / MANIFEST_FILE
             with path.open("wb") as file:
                 file.write(manifest.to_json())
@@ -60,11 +67,23 @@ class BundleWriter:
                 self.folder.rename(self.destination)
                 return
             _exchange(self.folder, self.destination)
-            (self.folder / MANIFEST_FILE).unlink(missing_ok=True)  # the old bundle is no bundle from here on
+            if not self.force and not self._displaced_as_expected():
+                _exchange(self.folder, self.destination)
+                raise UsageError(f"{self.destination}: changed while this conversion ran; nothing was written, run again")
+            path.unlink(missing_ok=True)  # the old bundle is no bundle from here on
+
+    def _displaced_as_expected(self) -> bool:
+        """Whether `folder`, which after the exchange holds what was at the destination, holds what was there before."""
+        if not any(self.folder.iterdir()):
+            return self.replaces is None
+        try:
+            return read_manifest(self.folder / MANIFEST_FILE) == self.replaces
+        except BundleError:
+            return False
 
 
 class reporting_no_room:  # noqa: N801 (used as a statement)
-    """Turns failures of the disk into one clear line."""
+    """Turns a full disk into one clear line."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -75,15 +94,26 @@ class reporting_no_room:  # noqa: N801 (used as a statement)
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             raise EdgeclipError(f"{self.path}: no room left on the disk ({error.strerror}); nothing was changed") from error
-        if isinstance(error, PermissionError | NotADirectoryError | FileExistsError):
+
+
+class reporting_disk(reporting_no_room):  # noqa: N801 (used as a statement)
+    """Turns any failure to write into one clear line: for statements that do nothing else."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        super().__exit__(kind, error, trace)
+        if isinstance(error, OSError):
             raise InputError(f"{error.filename or self.path}: cannot be written ({error.strerror})") from error
 
 
-def _remove_abandoned(destination: Path) -> None:
-    """Remove what killed conversions to the same destination left behind."""
-    for entry in destination.parent.glob(f".{destination.name}.partial-*"):
+def _clean_up(destination: Path) -> None:
+    """Remove what killed conversions to the same destination left behind; put back what one had moved aside."""
+    for entry in destination.parent.glob(f".{destination.name}.*"):
         match = _STAGING.fullmatch(entry.name)
-        if match and match["name"] == destination.name and not _alive(int(match["pid"])):
+        if match is None or match["name"] != destination.name or _alive(int(match["pid"])):
+            continue
+        if match["kind"] == "replaced" and not destination.exists():
+            entry.rename(destination)
+        else:
             shutil.rmtree(entry, ignore_errors=True)
 
 
@@ -92,7 +122,7 @@ def _alive(pid: int) -> bool:
         return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

@@ -47,6 +47,10 @@ class Golden:
         pixels /= np.float32(255)
         return pixels
 
+    def embeddings(self, tower: Tower) -> np.ndarray:
+        """The original's embeddings of a tower's inputs."""
+        return self.text_embeddings if tower == "text" else self.image_embeddings
+
 
 def write_golden(path: Path, loaded: LoadedModel, tokenizer: ClipBpe) -> None:
     """Compute and write the golden file of a loaded model."""

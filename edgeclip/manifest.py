@@ -27,7 +27,7 @@ Size = Annotated[int, Meta(ge=0)]
 class Weights(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where the weights came from: `demo`, `seeded:N`, `hub:REPO/FILE` or `file:NAME`."""
 
-    source: str
+    source: Annotated[str, Meta(pattern=r"^(demo|seeded:\d{1,9}|hub:[^/:]+/[^/:]+/.+|file:.+)\Z")]
     sha256: Sha256
     licence: Licence
 

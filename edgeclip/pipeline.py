@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeclip.bundle_writer import BundleWriter, reporting_no_room
+from edgeclip.bundle_writer import BundleWriter, reporting_disk, reporting_no_room
 from edgeclip.data.licences import licence_text
 from edgeclip.data.tokenizer import FOLDER as TOKENIZER_FOLDER
 from edgeclip.data.tokenizer import ClipBpe
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 GOLDEN_FILE = "golden.npz"
 LICENCE_FILE = "LICENSE.txt"
+RESULT_FILE = "verify.json"  # what `verify` writes; it says nothing of a bundle that changed since
 _TOOLS = ("edgeclip", "torch", "coremltools", "executorch", "open_clip_torch", "timm", "numpy")
 
 
@@ -83,7 +85,7 @@ def convert(
     started = time.perf_counter()
     spec = MODELS[model]
     jobs = [_resolved(options) for options in targets]
-    weights = weights or spec.default_weights
+    weights = spec.default_weights if weights is None else weights
     existing = _existing(out, force)
     if existing is not None and not force:
         _check_free(existing, jobs)
@@ -99,10 +101,9 @@ def convert(
 
         remember(loaded.sha256, Path(weights))
 
-    with BundleWriter(out) as writer, reporting_no_room(out):
-        if existing is not None:
-            for artifact in kept:
-                _copy(existing.verified_path(artifact), writer.folder / artifact.path)
+    with BundleWriter(out, existing.manifest if existing else None, force) as writer, reporting_no_room(out):
+        if existing is not None and existing.manifest.embedding.space_id == loaded.space_id:
+            _carry_over(existing, kept, writer.folder)
         with progress("golden embeddings, tokenizer, licence"):
             files = _write_files(writer.folder, loaded)
         made = tuple(_lower_all(loaded, jobs, writer.folder, progress))
@@ -122,6 +123,10 @@ def _resolved(options: TargetOptions) -> _Job:
 
 def _existing(out: Path, force: bool) -> Bundle | None:
     """The bundle at `out`, None if there is nothing; anything else there is never overwritten."""
+    if out.is_mount() or out.resolve() == Path.cwd():
+        raise UsageError(
+            f"{out}: a bundle takes the place of its folder, which cannot be this one; use --out with a folder in it"
+        )
     if not out.exists():
         return None
     if out.is_dir() and not any(out.iterdir()):
@@ -164,18 +169,27 @@ def _kept(existing: Bundle | None, loaded: LoadedModel, jobs: list[_Job], force:
 def _check_space(out: Path, loaded: LoadedModel, targets: int) -> None:
     """Stop before starting if the disk cannot hold the result."""
     folder = next(parent for parent in out.resolve().parents if parent.exists())
-    parameters = sum(p.numel() for p in loaded.pair.parameters())
-    needed, free = 4 * parameters * targets, shutil.disk_usage(folder).free
-    if free < needed:
-        raise EdgeclipError(f"{out}: needs up to {needed >> 20} MB on the disk, {free >> 20} MB are free; use --out")
+    needed = 4 * sum(p.numel() for p in loaded.pair.parameters())
+    for place, size, remedy in ((folder, needed * targets, "use --out"), (Path(tempfile.gettempdir()), needed, "set TMPDIR")):
+        free = shutil.disk_usage(place).free
+        if free < size:
+            raise EdgeclipError(f"{place}: needs up to {size >> 20} MB on the disk, {free >> 20} MB are free; {remedy}")
 
 
-def _copy(source: Path, destination: Path) -> None:
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_dir():
-        shutil.copytree(source, destination)
-    else:
-        shutil.copyfile(source, destination)
+def _carry_over(existing: Bundle, kept: tuple[Artifact, ...], folder: Path) -> None:
+    """Copy what stays: artifacts with the right hash, and what the manifest does not list, such as the user's notes."""
+    for artifact in kept:
+        existing.verified_path(artifact)
+    manifest = existing.manifest
+    gone = {MANIFEST_FILE, RESULT_FILE, *(entry.path for entry in manifest.files)}
+    gone |= {artifact.path for artifact in manifest.artifacts if artifact not in kept}
+
+    def listed(place: str, names: list[str]) -> set[str]:
+        at = Path(place).relative_to(existing.path)
+        return {name for name in names if (at / name).as_posix() in gone}
+
+    with reporting_disk(folder):
+        shutil.copytree(existing.path, folder, symlinks=True, ignore=listed, dirs_exist_ok=True)
 
 
 def _write_files(folder: Path, loaded: LoadedModel) -> tuple[FileEntry, ...]:
@@ -214,7 +228,8 @@ def _lower(loaded: LoadedModel, job: _Job, exported: Any, folder: Path) -> Artif
         scheme=job.scheme,
         min_os=job.min_os,
     )
-    lowered = job.target.lower(exported, recipe, artifact_metadata(loaded, tower, job.scheme), path)
+    job.target.lower(exported, recipe, artifact_metadata(loaded, tower, job.scheme), path)
+    interface = job.target.interface(spec, tower)
     return Artifact(
         tower=tower,
         target=recipe.target,
@@ -223,8 +238,8 @@ def _lower(loaded: LoadedModel, job: _Job, exported: Any, folder: Path) -> Artif
         path=path.relative_to(folder).as_posix(),
         sha256=content_sha256(path),
         size_bytes=size_bytes(path),
-        inputs=lowered.inputs,
-        outputs=lowered.outputs,
+        inputs=interface.inputs,
+        outputs=interface.outputs,
         min_os=recipe.min_os,
         seed=recipe.seed,
     )

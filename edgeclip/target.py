@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 from edgeclip.errors import UsageError
 from edgeclip.recipe import Recipe, TargetOptions
 from edgeclip.registry import unknown
-from edgeclip.spec import TensorSpec
+from edgeclip.spec import ModelSpec, TensorSpec, Tower
 
 if TYPE_CHECKING:
     from edgeclip.models.towers import ExportedTower
 
 
 @dataclass(frozen=True)
-class Lowered:
-    """What a target wrote: the artifact's interface as the manifest states it."""
+class Interface:
+    """What an artifact takes and gives, as the manifest states it."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -38,8 +38,11 @@ class Target(Protocol):
     os_floors: tuple[str, ...]
     runtimes: tuple[str, ...]
 
-    def lower(self, exported: ExportedTower, recipe: Recipe, metadata: Mapping[str, str], path: Path) -> Lowered:
+    def lower(self, exported: ExportedTower, recipe: Recipe, metadata: Mapping[str, str], path: Path) -> None:
         """Write the artifact to `path`, deterministically. Raises ConversionError."""
+
+    def interface(self, spec: ModelSpec, tower: Tower) -> Interface:
+        """The inputs and outputs that every artifact of this target has for a tower."""
 
     def inspect(self, path: Path) -> dict[str, Any]:
         """Ops and weights by type, delegates and the like, as plain JSON values."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import pytest
 
 from edgeclip import bundle_writer
 from edgeclip.bundle_writer import BundleWriter
-from edgeclip.errors import BundleError, EdgeclipError, InputError
+from edgeclip.errors import BundleError, EdgeclipError, InputError, UsageError
 from edgeclip.manifest import MANIFEST_FILE, Bundle
 from tests.support.bundles import FILES, write_small_bundle
 
@@ -139,3 +140,59 @@ def test_the_manifest_is_written_last(tmp_path):
     with BundleWriter(tmp_path / "bundle") as writer:
         assert not (writer.folder / MANIFEST_FILE).exists()
     assert not (tmp_path / "bundle").exists()
+
+
+def test_through_a_link_the_bundle_behind_it_is_replaced(tmp_path):
+    write_small_bundle(tmp_path / "store" / "real", "first")
+    (tmp_path / "link").symlink_to(tmp_path / "store" / "real")
+    write_small_bundle(tmp_path / "link", "second")
+    assert (tmp_path / "link").is_symlink()
+    assert _check_whole(tmp_path / "store" / "real") == "second"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "store"]
+    (tmp_path / "dangling").symlink_to(tmp_path / "store" / "new")
+    write_small_bundle(tmp_path / "dangling", "third")
+    assert _check_whole(tmp_path / "store" / "new") == "third"
+
+
+def test_a_bundle_that_changed_meanwhile_is_not_replaced(tmp_path):
+    """Two conversions that extend one bundle: the second to finish must not undo the first."""
+    out = tmp_path / "bundle"
+    before = write_small_bundle(out, "first")
+    write_small_bundle(out, "second", replaces=before)
+    with pytest.raises(UsageError, match="changed while this conversion ran; nothing was written"):
+        write_small_bundle(out, "third", replaces=before)
+    assert _check_whole(out) == "second"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_bundle_that_appeared_meanwhile_is_not_replaced(tmp_path):
+    out = tmp_path / "bundle"
+    with pytest.raises(UsageError, match="changed while"):
+        _write_while_another_does(out)
+    assert _check_whole(out) == "other"
+
+
+def _write_while_another_does(out):
+    manifest = write_small_bundle(out.with_name("elsewhere"), "late")
+    with BundleWriter(out) as writer:
+        write_small_bundle(out, "other")
+        shutil.copytree(out.with_name("elsewhere"), writer.folder, dirs_exist_ok=True)
+        writer.commit(manifest)
+
+
+def test_what_a_killed_exchange_moved_aside_is_put_back(tmp_path):
+    out = tmp_path / "bundle"
+    write_small_bundle(out, "first")
+    process = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True
+    )
+    out.rename(tmp_path / f".bundle.replaced-{process.stdout.strip()}")
+    with BundleWriter(out):
+        assert _check_whole(out) == "first"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_process_number_beyond_all_is_dead(tmp_path):
+    (tmp_path / f".bundle.partial-{10**30}").mkdir()
+    write_small_bundle(tmp_path / "bundle", "first")
+    assert list(tmp_path.iterdir()) == [tmp_path / "bundle"]

@@ -12,8 +12,8 @@ from converters.coreml.package import write_package
 from edgeclip.errors import ConversionError
 from edgeclip.models.towers import ExportedTower
 from edgeclip.recipe import Recipe
-from edgeclip.spec import TensorSpec
-from edgeclip.target import Lowered
+from edgeclip.spec import INPUT_NAME, OUTPUT_NAME, ModelSpec, TensorSpec, Tower
+from edgeclip.target import Interface
 
 
 class CoreMLTarget:
@@ -26,7 +26,7 @@ class CoreMLTarget:
     os_floors = ("iOS17", "iOS16", "iOS18")
     runtimes = ("coreml", "mil")
 
-    def lower(self, exported: ExportedTower, recipe: Recipe, metadata: Mapping[str, str], path: Path) -> Lowered:
+    def lower(self, exported: ExportedTower, recipe: Recipe, metadata: Mapping[str, str], path: Path) -> None:
         import coremltools as ct
         import numpy as np
 
@@ -46,16 +46,14 @@ class CoreMLTarget:
         except (RuntimeError, ValueError, NotImplementedError, KeyError, TypeError) as error:
             raise ConversionError(f"coreml: {exported.tower} tower of {recipe.model}: {error}") from error
         write_package(model, dict(metadata), path)
-        dim = exported.spec.embed_dim
-        shape = exported.spec.input_shape(exported.tower)
-        is_image = exported.tower == "image"
-        given = TensorSpec(
-            name=exported.input_name,
-            shape=shape,
-            dtype="float32" if is_image else "int32",
-            kind="image" if is_image else "tensor",
-        )
-        return Lowered((given,), (TensorSpec(name=exported.output_name, shape=(1, dim), dtype="float32"),))
+
+    def interface(self, spec: ModelSpec, tower: Tower) -> Interface:
+        name, shape = INPUT_NAME[tower], spec.input_shape(tower)
+        if tower == "image":
+            given = TensorSpec(name=name, shape=shape, dtype="float32", kind="image")
+        else:
+            given = TensorSpec(name=name, shape=shape, dtype="int32")
+        return Interface((given,), (TensorSpec(name=OUTPUT_NAME, shape=(1, spec.embed_dim), dtype="float32"),))
 
     def inspect(self, path: Path) -> dict[str, Any]:
         return inspect_package(path)

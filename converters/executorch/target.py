@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from converters.executorch.backends import partitioners
 from converters.executorch.inspection import inspect_program
@@ -12,8 +12,8 @@ from converters.executorch.quantization import quantize
 from edgeclip.errors import ConversionError
 from edgeclip.models.towers import ExportedTower
 from edgeclip.recipe import Recipe
-from edgeclip.spec import TensorSpec
-from edgeclip.target import Lowered
+from edgeclip.spec import INPUT_NAME, OUTPUT_NAME, ModelSpec, TensorSpec, Tower
+from edgeclip.target import Interface
 
 
 class ExecuTorchTarget:
@@ -26,7 +26,7 @@ class ExecuTorchTarget:
     os_floors = ()
     runtimes = ("executorch",)
 
-    def lower(self, exported: ExportedTower, recipe: Recipe, metadata: Mapping[str, str], path: Path) -> Lowered:
+    def lower(self, exported: ExportedTower, recipe: Recipe, metadata: Mapping[str, str], path: Path) -> None:
         from executorch.exir import to_edge_transform_and_lower
 
         assert recipe.backend is not None
@@ -37,10 +37,11 @@ class ExecuTorchTarget:
         except (RuntimeError, ValueError, NotImplementedError, KeyError, TypeError, AssertionError) as error:
             raise ConversionError(f"executorch: {exported.tower} tower of {recipe.model}: {error}") from error
         path.write_bytes(content)
-        shape = exported.spec.input_shape(exported.tower)
-        dim = exported.spec.embed_dim
-        given = TensorSpec(name=exported.input_name, shape=shape, dtype="float32" if exported.tower == "image" else "int32")
-        return Lowered((given,), (TensorSpec(name=exported.output_name, shape=(1, dim), dtype="float32"),))
+
+    def interface(self, spec: ModelSpec, tower: Tower) -> Interface:
+        dtype: Literal["float32", "int32"] = "float32" if tower == "image" else "int32"
+        given = TensorSpec(name=INPUT_NAME[tower], shape=spec.input_shape(tower), dtype=dtype)
+        return Interface((given,), (TensorSpec(name=OUTPUT_NAME, shape=(1, spec.embed_dim), dtype="float32"),))
 
     def inspect(self, path: Path) -> dict[str, Any]:
         return inspect_program(path)

@@ -8,6 +8,7 @@ import click
 
 from edgeclip.cli.output import common_options, print_json, working
 from edgeclip.cli.table import print_table
+from edgeclip.errors import UsageError
 from edgeclip.models import DEFAULT_MODEL, MODELS
 from edgeclip.plugins import TARGETS
 from edgeclip.recipe import SCHEMES, TargetOptions
@@ -40,10 +41,10 @@ def command(
     A bundle that is already there is extended by targets it lacks, if the weights agree. Nothing there changes before the new
     bundle is whole.
     """
-    name = model or DEFAULT_MODEL
+    name = DEFAULT_MODEL if model is None else model
     MODELS[name]  # a miss is an error before anything heavy is imported
     options = [_options(target, scheme, backend, min_os, len(targets)) for target in dict.fromkeys(targets)]
-    out = out or Path("artifacts") / name
+    out = Path("artifacts") / name if out is None else out
     if model is None:
         click.echo(f"no MODEL given: converting the demo model {name}", err=True)
 
@@ -78,6 +79,9 @@ def _options(target: str, scheme: str | None, backend: str | None, min_os: str |
     """Options of one target. An option that only one target knows is not held against the others of the same command."""
     plugin = TARGETS[target]
     lowered = plugin.load() if count > 1 else None
+    if lowered is not None and scheme is not None and scheme in SCHEMES and scheme not in lowered.schemes:
+        known = ", ".join(lowered.schemes)
+        raise UsageError(f"--scheme {scheme}: {target} can do {known}; give each target a command of its own")
     return TargetOptions(
         target,
         scheme=scheme,

@@ -23,7 +23,8 @@ COMMANDS = {
     "classify": "Score labels for pictures with a bundle.",
     "inspect": "Show what is in a bundle.",
 }
-_INTERRUPTED = 130
+_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+_PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 
 class LazyGroup(click.Group):
@@ -88,8 +89,8 @@ def run(args: Sequence[str] | None = None) -> int:
         return _fail(f"{error.format_message()} (see {where})", error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         return _fail("interrupted", _INTERRUPTED)
-    except BrokenPipeError:
-        return 0
+    except SystemExit:  # click's answer to a closed pipe: the result was not read, so it is neither 0 nor 1
+        return _PIPE_CLOSED
     except Exception as error:  # noqa: BLE001 (the last net: users get a line, not a traceback)
         # Not an error we foresaw: say so in one line, and show where with -v.
         if verbose:

@@ -9,6 +9,7 @@ import click
 
 from edgeclip.cli.output import common_options, print_json, working
 from edgeclip.cli.table import print_table
+from edgeclip.errors import InputError
 from edgeclip.plugins import RUNTIMES
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def command(
 ) -> int:
     """Feed the same pictures and texts to the torch original and to every artifact of BUNDLE, and compare.
 
-    Exit status 1 if an artifact differs by more than its scheme allows. The result is also written to BUNDLE/verify.json.
+    Exit status 1 if an artifact differs by more than its scheme allows, or the manifest states what is not so. The result
+    is also written to BUNDLE/verify.json, unless --runtime or --mode leave artifacts out.
     """
     if runtime is not None:
         RUNTIMES[runtime]  # a miss is an error before anything heavy is imported
@@ -47,11 +49,24 @@ def command(
         from edgeclip.verify.compare import verify
 
         result = verify(bundle, images, texts, weights=weights, runtime=runtime, mode=mode, progress=progress)
+    _record(bundle, result)
     if as_json:
         print_json(result.as_json())
     else:
         _print(result)
     return 0 if result.passed else 1
+
+
+def _record(bundle: Path, result: VerifyResult) -> None:
+    """Keep a full result in the bundle; a place that cannot be written takes nothing from the result."""
+    from edgeclip.verify.compare import record
+
+    if result.skipped:
+        return
+    try:
+        record(bundle, result)
+    except InputError as error:
+        click.echo(f"warning: {error}", err=True)
 
 
 def _print(result: VerifyResult) -> None:
@@ -65,6 +80,8 @@ def _print(result: VerifyResult) -> None:
             click.echo(f"FAILED {_label(row)}: {_explain(row, failure)}")
     for difference in result.contract:
         click.echo(f"FAILED manifest: {difference}")
+    if result.skipped:
+        click.echo(f"not run: {', '.join(result.skipped)}")
     click.echo(f"\n{len(result.images)} pictures, {result.texts} texts: {'passed' if result.passed else 'FAILED'}")
 
 

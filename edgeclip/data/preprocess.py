@@ -18,6 +18,7 @@ from edgeclip.spec import Preprocess
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 _SMALLEST_SIDE, _LARGEST_SIDE = 2, 16_384  # no GPU texture of iOS devices is larger (Metal Feature Set Tables)
 _EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "YCbCr"})
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # no others: some of Pillow's start programs
 _LONGEST = 8  # longer than this many times its width, a picture is cropped before it is scaled
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -31,13 +32,15 @@ def load_image(path: Path) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            picture = Image.open(path)
+            picture = Image.open(path, formats=_FORMATS)
         if reason := _refusal(picture):
             raise InputError(f"{path}: {reason}")
         picture.load()
         return as_rgb(ImageOps.exif_transpose(picture))
     except FileNotFoundError:
         raise InputError(f"{path}: no such image") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder, not an image") from None
     except UnidentifiedImageError:
         raise InputError(f"{path}: not an image that Pillow can read") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
@@ -77,7 +80,11 @@ def preprocess_image(picture: Image.Image, spec: Preprocess) -> np.ndarray:
 
 
 def resize(picture: Image.Image, spec: Preprocess) -> Image.Image:
-    """Resize and crop to `size` x `size`."""
+    """Resize and crop to `size` x `size`. Raises InputError for rules that no model here has."""
+    if not spec.antialias or (spec.resize, spec.crop) not in (("shortest", "center"), ("squash", "none")):
+        raise InputError(
+            f"preprocessing with resize {spec.resize}, crop {spec.crop}, antialias {spec.antialias} is not supported"
+        )
     width, height = picture.size
     size, resample = spec.size, _FILTERS[spec.interpolation]
     if spec.resize == "squash":

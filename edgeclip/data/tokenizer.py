@@ -13,8 +13,10 @@ import itertools
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import ftfy
+import msgspec
 import numpy as np
 import regex
 
@@ -33,6 +35,7 @@ MAX_TEXT_CHARS = 100_000
 _CACHE_LIMIT = 50_000
 
 Merge = tuple[str, str]
+Id = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 
 
 def _byte_table() -> dict[int, str]:
@@ -40,6 +43,12 @@ def _byte_table() -> dict[int, str]:
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in printable]
     return {byte: chr(byte) for byte in printable} | {byte: chr(256 + k) for k, byte in enumerate(others)}
+
+
+def _tokens(merges: Sequence[Merge]) -> list[str]:
+    """All tokens in the order of their ids."""
+    symbols = _byte_table().values()
+    return [*symbols, *(symbol + "</w>" for symbol in symbols), *("".join(merge) for merge in merges), *_SPECIAL]
 
 
 class ClipBpe:
@@ -62,23 +71,23 @@ class ClipBpe:
         path = Path(package.submodule_search_locations[0]) / "bpe_simple_vocab_16e6.txt.gz"
         lines = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")[1 : _PUBLISHED_MERGES + 1]
         merges = [_merge(line) for line in lines]
-        symbols = _byte_table().values()
-        tokens = [*symbols, *(symbol + "</w>" for symbol in symbols), *("".join(merge) for merge in merges), *_SPECIAL]
-        return cls(spec, {token: index for index, token in enumerate(tokens)}, merges)
+        return cls(spec, {token: index for index, token in enumerate(_tokens(merges))}, merges)
 
     @classmethod
     def load(cls, folder: Path, spec: Tokenizer) -> ClipBpe:
         """Read the tokenizer files of a bundle."""
         try:
-            vocab = json.loads((folder / VOCAB_FILE).read_text("utf-8"))
+            vocab = msgspec.json.decode((folder / VOCAB_FILE).read_bytes(), type=dict[str, Id])
             header, *lines = (folder / MERGES_FILE).read_text("utf-8").rstrip("\n").split("\n")
-            if header != _MERGES_HEADER or not isinstance(vocab, dict):
+            if header != _MERGES_HEADER:
                 raise ValueError("not a CLIP vocabulary")
             merges = [_merge(line) for line in lines]
+            if missing := set(_tokens(merges)) - vocab.keys():
+                raise ValueError(f"{len(missing)} tokens have no id, such as {min(missing)!r}")
             if vocab[_SPECIAL[0]] != spec.sot or vocab[_SPECIAL[1]] != spec.eot:
                 raise ValueError(f"start and end ids are not {spec.sot} and {spec.eot}")
             return cls(spec, vocab, merges)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, msgspec.DecodeError) as error:
             raise BundleError(f"{folder}: tokenizer files cannot be used ({error}); convert the model again") from error
 
     def save(self, folder: Path) -> list[Path]:

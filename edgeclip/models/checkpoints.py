@@ -19,6 +19,7 @@ from edgeclip.models.pair import EncoderPair
 from edgeclip.spec import ModelSpec
 
 _WRAPPERS = ("state_dict", "model", "module")  # keys under which training scripts store the weights
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _DEEPEST = 4  # wrappers inside each other
 _SHOWN = 3
 
@@ -38,8 +39,8 @@ def load_checkpoint(path: Path, spec: ModelSpec) -> EncoderPair:
         shown = "; ".join(problems[:_SHOWN]) + (f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else "")
         raise InputError(f"{path}: not a checkpoint of {spec.name}: {shown}{_better(tensors, layout)}")
     for key, value in tensors.items():
-        if value.is_floating_point() and not layout.ignored.fullmatch(key) and not torch.isfinite(value).all():
-            raise InputError(f"{path}: tensor {key!r} has values that are not finite")
+        if value.is_floating_point() and not layout.ignored.fullmatch(key) and not torch.isfinite(value.float()).all():
+            raise InputError(f"{path}: tensor {key!r} has values that are not finite in float32")
     pair.load_state_dict(_assembled(tensors, layout, pair))
     return pair
 
@@ -138,7 +139,7 @@ def _problems(tensors: Mapping[str, Tensor], layout: Layout, pair: EncoderPair) 
 def _differences(key: str, found: Tensor, dtype: torch.dtype, shape: torch.Size) -> list[str]:
     if found.is_nested or found.is_meta or found.is_quantized or found.layout != torch.strided:
         return [f"tensor {key!r} is no plain array of numbers"]
-    if found.is_floating_point() != dtype.is_floating_point:
+    if found.is_floating_point() != dtype.is_floating_point or (dtype.is_floating_point and found.dtype not in _FLOATS):
         return [f"tensor {key!r} is {found.dtype}, expected {dtype}"]
     if found.shape != shape:
         return [f"tensor {key!r} is {list(found.shape)}, expected {list(shape)}"]

@@ -20,7 +20,7 @@ from edgeclip.spec import HubFile
 
 def endpoint() -> str:
     """The hub's address; `HF_ENDPOINT` names a mirror."""
-    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
 
 
 def url(file: HubFile) -> str:

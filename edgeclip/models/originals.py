@@ -38,7 +38,7 @@ def _source(manifest: Manifest) -> str:
     kind, _, rest = manifest.weights.source.partition(":")
     if kind == "hub":
         return "hub"
-    if kind != "file":
+    if kind in ("demo", "seeded"):
         return manifest.weights.source
     path = remembered(manifest.weights.sha256)
     if path is None:

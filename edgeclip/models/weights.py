@@ -54,6 +54,8 @@ def load_model(spec: ModelSpec, weights: str, task: Task | None = None) -> Loade
         return _load_demo(spec)
     if weights == "hub":
         return _load_hub(spec, task or Task())
+    if not weights:
+        raise UsageError("--weights: empty; give a checkpoint file, hub, demo or seeded:N")
     return _load_file(spec, Path(weights))
 
 

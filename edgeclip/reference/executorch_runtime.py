@@ -24,6 +24,12 @@ from edgeclip.manifest import Artifact, Bundle
 from edgeclip.reference.executorch_worker import FAILED, FREE, LOAD, RUN, Message, receive, send
 from edgeclip.reference.runtime import NATIVE, Runner
 
+# Python puts the current folder first on the path, where a bundle could bring a `torch.py` along.
+_START = (
+    "import sys; sys.path[:] = [path for path in sys.path if path] + sys.argv[1:];"
+    "from edgeclip.reference.executorch_worker import main; main()"
+)
+
 
 class WorkerError(Exception):
     """The worker could not do what it was asked, or died of it; the text says how."""
@@ -35,7 +41,7 @@ class Worker:
     def __init__(self) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in `close`)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "edgeclip.reference.executorch_worker"],
+            [sys.executable, "-c", _START, str(Path(__file__).parents[2])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -1,4 +1,4 @@
-"""The process that loads and runs `.pte` programs: `python -m edgeclip.reference.executorch_worker`.
+"""The process that loads and runs `.pte` programs; `executorch_runtime` starts it.
 
 Requests on stdin and answers on stdout are one code byte, a program's number, a length, and content. LOAD takes a path,
 RUN an array in NumPy's format, FREE nothing; the answer to each is DONE with its result (RUN: an array), or FAILED with
@@ -95,7 +95,3 @@ def _limit_memory() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     limit = MAX_ADDRESS_SPACE if hard == resource.RLIM_INFINITY else min(hard, MAX_ADDRESS_SPACE)
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
-
-
-if __name__ == "__main__":
-    main()

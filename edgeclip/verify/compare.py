@@ -9,6 +9,7 @@ trusts the bundle.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -21,27 +22,28 @@ from PIL import Image
 from edgeclip.data.preprocess import preprocess_image
 from edgeclip.data.reference_tokenizer import reference_ids
 from edgeclip.data.tokenizer import load_tokenizer
-from edgeclip.errors import BundleError, UsageError
-from edgeclip.manifest import Artifact, Bundle
+from edgeclip.errors import BundleError, InputError, UsageError
+from edgeclip.golden import read_golden
+from edgeclip.manifest import Artifact, Bundle, FileEntry, size_bytes
 from edgeclip.models.originals import load_original
 from edgeclip.models.weights import LoadedModel
-from edgeclip.pipeline import scoring
+from edgeclip.pipeline import RESULT_FILE, scoring
 from edgeclip.plugins import RUNTIMES, TARGETS
 from edgeclip.progress import Progress, silent
 from edgeclip.recipe import DEGENERATE_COSINE, SCHEMES, UNIT_TOLERANCE
 from edgeclip.reference.runtime import Runtime
 from edgeclip.reference.torch_runtime import original_runner
-from edgeclip.spec import TOWERS, Tower
+from edgeclip.spec import TOWERS, TensorSpec, Tower
 from edgeclip.target import Target
 from edgeclip.verify.metrics import between_input_cosine, compare
 from edgeclip.verify.samples import TEXTS, default_images, images_below, texts_in
 
-RESULT_FILE = "verify.json"
+_GOLDEN_TOLERANCE = 1e-4  # other processors add up in another order
 
 
 @dataclass(frozen=True)
 class Row:
-    """One artifact in one runtime and mode. Numbers are None where the artifact could not be run; `error` says why."""
+    """One artifact in one runtime and mode. Numbers are None where there are none; `error` says why it could not be run."""
 
     tower: Tower
     target: str
@@ -50,6 +52,7 @@ class Row:
     runtime: str
     mode: str
     samples: int
+    sha256: str
     cosine_min: float | None
     cosine_mean: float | None
     max_abs_error: float | None
@@ -64,7 +67,10 @@ class Row:
 
 @dataclass(frozen=True)
 class VerifyResult:
-    """All rows, and where the bundle's statements differ from the model's."""
+    """All rows, and where the bundle's statements differ from the model's.
+
+    `skipped` are artifacts that were not run because the caller asked for one runtime or mode.
+    """
 
     passed: bool
     rows: tuple[Row, ...]
@@ -72,6 +78,7 @@ class VerifyResult:
     contract: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
     texts: int = 0
+    skipped: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -94,18 +101,19 @@ def verify(
     mode: str | None = None,
     progress: Progress = silent,
 ) -> VerifyResult:
-    """Compare every artifact of a bundle with the torch original, and write `verify.json` into the bundle.
+    """Compare every artifact of a bundle with the torch original; `record` keeps the result.
 
-    `runtime` restricts to one; by default each artifact runs in every runtime that exists here.
+    `runtime` and `mode` restrict to one; by default each artifact runs in every runtime that exists here, and has to run
+    in one at least.
     """
     bundle = Bundle.open(path)
-    plan = _plan(bundle, runtime, mode)
+    plan, skipped = _plan(bundle, runtime, mode)
     with progress("loading the torch original") as task:
         loaded = load_original(bundle.manifest, weights, task)
     with progress("preparing pictures and texts"):
-        pictures = list(images_below(images) if images else default_images())
+        names, image_roads = _image_inputs(bundle, loaded, images_below(images) if images else default_images())
         lines = texts_in(texts) if texts else list(TEXTS)
-        roads = {"image": _image_inputs(bundle, loaded, pictures), "text": _text_inputs(bundle, loaded, lines)}
+        roads = {"image": image_roads, "text": _text_inputs(bundle, loaded, lines)}
     originals = {}
     for tower in TOWERS:
         with progress(f"running the torch original, {tower} tower"):
@@ -114,21 +122,23 @@ def verify(
     for artifact, engine, how in plan:
         with progress(f"verifying {artifact.label} in {engine.name} ({how})"):
             rows.append(_row(bundle, artifact, engine, how, roads[artifact.tower].bundle, originals))
-    contract = tuple(_contract_differences(bundle, loaded))
-    result = VerifyResult(
+    contract = (*_contract_differences(bundle, loaded), *_file_differences(bundle, loaded))
+    return VerifyResult(
         passed=all(row.passed for row in rows) and not contract,
         rows=tuple(rows),
         contract=contract,
-        images=tuple(name for name, _ in pictures),
+        images=names,
         texts=len(lines),
+        skipped=skipped,
     )
-    _write(bundle.path / RESULT_FILE, result)
-    return result
 
 
-def _plan(bundle: Bundle, runtime: str | None, mode: str | None) -> list[tuple[Artifact, Runtime, str]]:
-    """Which artifact runs where and how."""
-    plan = []
+_Planned = tuple[Artifact, Runtime, str]
+
+
+def _plan(bundle: Bundle, runtime: str | None, mode: str | None) -> tuple[list[_Planned], tuple[str, ...]]:
+    """Which artifact runs where and how, and which are left out."""
+    plan: list[_Planned] = []
     for artifact in bundle.manifest.artifacts:
         if artifact.target not in TARGETS or artifact.scheme not in SCHEMES:
             raise BundleError(f"{bundle.path}: {artifact.label}: this version knows no such target or scheme")
@@ -140,19 +150,27 @@ def _plan(bundle: Bundle, runtime: str | None, mode: str | None) -> list[tuple[A
             modes = engine.modes(artifact.scheme)
             if mode is None or mode in modes:
                 plan.append((artifact, engine, mode or modes[0]))
-    if not plan:
-        chosen = "".join(f" --{n} {v}" for n, v in (("runtime", runtime), ("mode", mode)) if v)
-        raise UsageError(f"{bundle.path}: no artifact can be run here{' with' + chosen if chosen else ''}")
-    return plan
+    planned = {artifact.key for artifact, _, _ in plan}
+    skipped = tuple(artifact.label for artifact in bundle.manifest.artifacts if artifact.key not in planned)
+    chosen = "".join(f" --{n} {v}" for n, v in (("runtime", runtime), ("mode", mode)) if v)
+    if not plan or (skipped and not chosen):
+        which = ", ".join(skipped) or "a bundle without artifacts"
+        raise UsageError(f"{bundle.path}: cannot be run here{' with' + chosen if chosen else ''}: {which}")
+    return plan, skipped
 
 
-def _image_inputs(bundle: Bundle, loaded: LoadedModel, pictures: Iterable[tuple[str, Image.Image]]) -> _Roads:
-    unnamed = [picture for _, picture in pictures]
-    reference = np.stack([preprocess_image(picture, loaded.spec.preprocess) for picture in unnamed])
-    stated = bundle.manifest.image
-    if stated == loaded.spec.preprocess:
-        return _Roads(reference, reference)
-    return _Roads(reference, np.stack([preprocess_image(picture, stated) for picture in unnamed]))
+def _image_inputs(
+    bundle: Bundle, loaded: LoadedModel, pictures: Iterable[tuple[str, Image.Image]]
+) -> tuple[tuple[str, ...], _Roads]:
+    names, reference, stated = [], [], []
+    alike = bundle.manifest.image == loaded.spec.preprocess
+    for name, picture in pictures:
+        names.append(name)
+        reference.append(preprocess_image(picture, loaded.spec.preprocess))
+        if not alike:
+            stated.append(preprocess_image(picture, bundle.manifest.image))
+    stacked = np.stack(reference)
+    return tuple(names), _Roads(stacked, stacked if alike else np.stack(stated))
 
 
 def _text_inputs(bundle: Bundle, loaded: LoadedModel, texts: list[str]) -> _Roads:
@@ -173,6 +191,7 @@ def _row(
         "runtime": engine.name,
         "mode": mode,
         "samples": len(original),
+        "sha256": artifact.sha256,
         "threshold": {**asdict(threshold), "between_input_cosine": DEGENERATE_COSINE, "length_error": UNIT_TOLERANCE},
     }
     bundle.verified_path(artifact)  # damage is an error of the bundle, not a finding about the conversion
@@ -195,13 +214,14 @@ def _row(
         for name, holds in (
             ("cosine_min", agreement.cosine_min >= threshold.cosine_min),
             ("max_abs_error", threshold.max_abs_error is None or agreement.max_abs_error <= threshold.max_abs_error),
-            ("rank_agreement", threshold.rank_agreement is None or agreement.rank_agreement >= threshold.rank_agreement),
+            ("rank_agreement", threshold.rank_agreement is None or not agreement.rank_agreement < threshold.rank_agreement),
             ("length_error", agreement.length_error <= UNIT_TOLERANCE),
             ("between_input_cosine", agreement.between_input_cosine <= DEGENERATE_COSINE),
         )
         if not holds
     ]
-    return Row(**common, **asdict(agreement), passed=not failures, failures=tuple(failures))
+    numbers: dict[str, Any] = {name: None if math.isnan(value) else value for name, value in asdict(agreement).items()}
+    return Row(**common, **numbers, passed=not failures, failures=tuple(failures))
 
 
 def _contract_differences(bundle: Bundle, loaded: LoadedModel) -> Iterable[str]:
@@ -211,6 +231,7 @@ def _contract_differences(bundle: Bundle, loaded: LoadedModel) -> Iterable[str]:
         ("image", manifest.image, spec.preprocess),
         ("text", manifest.text, spec.tokenizer),
         ("scoring", manifest.scoring, scoring(loaded)),
+        ("weights.licence", manifest.weights.licence, loaded.licence),
     )
     for section, stated, true in pairs:
         for name in true.__struct_fields__:
@@ -221,9 +242,46 @@ def _contract_differences(bundle: Bundle, loaded: LoadedModel) -> Iterable[str]:
         yield f"embedding.dim is {manifest.embedding.dim}, the model has {spec.embed_dim}"
     if not manifest.embedding.l2_normalized:
         yield "embedding.l2_normalized is false, the artifacts normalise"
+    for artifact in manifest.artifacts:
+        target: Target = TARGETS[artifact.target].load()
+        true_interface = target.interface(spec, artifact.tower)
+        for name, stated_tensors, true_tensors in (
+            ("inputs", artifact.inputs, true_interface.inputs),
+            ("outputs", artifact.outputs, true_interface.outputs),
+        ):
+            if stated_tensors != true_tensors:
+                yield f"{name} of {artifact.path} are stated as {_plain(stated_tensors)}, they are {_plain(true_tensors)}"
 
 
-def _write(path: Path, result: VerifyResult) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(result.as_json(), indent=2, ensure_ascii=False) + "\n", "utf-8")
-    temporary.replace(path)
+def _plain(tensors: tuple[TensorSpec, ...]) -> str:
+    return ", ".join(f"{tensor.name} {tensor.kind} {tensor.dtype} {list(tensor.shape)}" for tensor in tensors)
+
+
+def _file_differences(bundle: Bundle, loaded: LoadedModel) -> Iterable[str]:
+    """Sizes that are not as stated, and golden embeddings that are not the original's. Raises on a wrong hash."""
+    entries: list[Artifact | FileEntry] = [*bundle.manifest.artifacts, *bundle.manifest.files]
+    for entry in entries:
+        size = size_bytes(bundle.verified_path(entry))
+        if size != entry.size_bytes:
+            yield f"size_bytes of {entry.path} is {entry.size_bytes}, it has {size}"
+    golden = read_golden(bundle)
+    if not np.array_equal(golden.text_ids, reference_ids(golden.texts.tolist(), loaded.spec.tokenizer)):
+        yield f"{bundle.manifest.golden}: token ids differ from the reference tokenizer's"
+        return
+    for tower in TOWERS:
+        stored, given = golden.embeddings(tower), golden.inputs(tower)
+        original = original_runner(loaded, tower).encode(given)
+        if stored.shape != original.shape or not np.abs(stored - original).max() <= _GOLDEN_TOLERANCE:
+            yield f"{bundle.manifest.golden}: {tower} embeddings differ from the original's"
+
+
+def record(path: Path, result: VerifyResult) -> None:
+    """Write a result into the bundle at `path`, as `verify.json`. Raises InputError if that cannot be written."""
+    file = path / RESULT_FILE
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        temporary.write_text(json.dumps(result.as_json(), indent=2, ensure_ascii=False) + "\n", "utf-8")
+        temporary.replace(file)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"{file}: cannot be written ({error.strerror})") from error

@@ -21,6 +21,8 @@ from edgeclip.errors import InputError
 _SEED = 40_000
 _EXIF_ORIENTATION = 0x0112
 MAX_TEXTS = 10_000
+MAX_IMAGES = 2_000  # held as float32 at the model's size: 1.6 GB
+MIN_SAMPLES = 2  # one alone cannot show that inputs are told apart
 
 PHOTOGRAPHS = {
     "sklearn": ("datasets/images/china.jpg", "datasets/images/flower.jpg"),
@@ -138,6 +140,8 @@ def images_below(folder: Path) -> Iterator[tuple[str, Image.Image]]:
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     if not paths:
         raise InputError(f"--images {folder}: no pictures in it ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    if not MIN_SAMPLES <= len(paths) <= MAX_IMAGES:
+        raise InputError(f"--images {folder}: {len(paths)} pictures; give {MIN_SAMPLES} to {MAX_IMAGES}")
     for path in paths:
         yield str(path.relative_to(folder)), load_image(path)
 
@@ -152,6 +156,6 @@ def texts_in(path: Path) -> list[str]:
         raise InputError(f"--texts {path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
     except OSError as error:
         raise InputError(f"--texts {path}: cannot be read ({error.strerror})") from error
-    if not lines or len(lines) > MAX_TEXTS:
-        raise InputError(f"--texts {path}: {len(lines)} lines; give 1 to {MAX_TEXTS}")
+    if not MIN_SAMPLES <= len(lines) <= MAX_TEXTS:
+        raise InputError(f"--texts {path}: {len(lines)} lines; give {MIN_SAMPLES} to {MAX_TEXTS}")
     return lines

@@ -192,6 +192,21 @@ def test_what_is_no_image_is_said(tmp_path, content, said):
     assert str(path) in str(error.value)
 
 
+def test_formats_that_start_programs_are_not_opened(tmp_path):
+    path = tmp_path / "picture.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    with pytest.raises(InputError, match="not an image that"):
+        load_image(path)
+
+
+def test_a_rule_that_no_model_has_is_refused():
+    rule = Preprocess(
+        size=8, resize="shortest", crop="none", interpolation="bilinear", antialias=True, mean=(0, 0, 0), std=(1, 1, 1)
+    )
+    with pytest.raises(InputError, match="crop none"):
+        preprocess_image(Image.new("RGB", (9, 9)), rule)
+
+
 def test_a_missing_image_and_a_folder_are_said(tmp_path):
     with pytest.raises(InputError, match="no such image"):
         load_image(tmp_path / "none.png")

@@ -13,10 +13,10 @@ from edgeclip.spec import Scoring
 FILES = 20
 
 
-def write_small_bundle(destination: Path, text: str) -> Manifest:
+def write_small_bundle(destination: Path, text: str, replaces: Manifest | None = None) -> Manifest:
     """Write a bundle of `FILES` files, each holding `text`."""
     spec = MODELS["tinyclip-demo"]
-    with BundleWriter(destination) as writer:
+    with BundleWriter(destination, replaces, force=replaces is None) as writer:
         entries = []
         for index in range(FILES):
             path = writer.folder / f"file-{index}.txt"

@@ -126,6 +126,10 @@ def _quick_gelu(x: torch.Tensor) -> torch.Tensor:
     return x * torch.sigmoid(1.702 * x)
 
 
+def _bgr(image: torch.Tensor) -> torch.Tensor:
+    return torch.cat([image[:, 2:], image[:, 1:2], image[:, :1]], dim=1)
+
+
 def _through_half(ids: torch.Tensor) -> torch.Tensor:
     """Integers above 2048 lose bits, and the end token would become one more than there are."""
     return torch.minimum(ids.half().int(), torch.tensor(49407, dtype=torch.int32))
@@ -199,7 +203,7 @@ def _mobile(name: str, tower: str | None, during: Callable[[Patch], None] | None
 
 
 FAULTS = (
-    Fault("BGR for RGB in the graph", "image", _on_module(lambda m: _Before(m, lambda x: x.flip(1)), "image")),
+    Fault("BGR for RGB in the graph", "image", _on_module(lambda m: _Before(m, _bgr), "image")),
     Fault("BGR pixel buffer", "image", _pixel_buffer(color_layout="BGR")),
     Fault("pixels scaled by 1/256", "image", _pixel_buffer(scale=1 / 256)),
     Fault("std missing", "image", _on_module(_tensor("std", torch.ones_like), "image")),

@@ -36,7 +36,13 @@ class MilRuntime:
         return ("fp32",) if scheme == "fp32" else ("fp16", "fp32")
 
     def open(self, bundle: Bundle, artifact: Artifact, mode: str) -> Runner:
-        return MilRunner(MilModel.load(bundle.verified_path(artifact), cast(Mode, mode)))
+        runner = MilRunner(MilModel.load(bundle.verified_path(artifact), cast(Mode, mode)))
+        program = runner.model.program
+        for stated, found in ((artifact.inputs, program.inputs), (artifact.outputs, program.outputs)):
+            if [(t.name, t.kind == "image") for t in stated] != [(i.name, i.color is not None) for i in found]:
+                names = ", ".join(interface.name for interface in found)
+                raise BundleError(f"{bundle.path / artifact.path}: has {names}, which the manifest states otherwise")
+        return runner
 
 
 RUNTIME = MilRuntime()
