@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edgeclip import plugins
-from edgeclip.manifest import MANIFEST_FILE, Bundle, content_sha256
+from edgeclip.manifest import MANIFEST_FILE, Bundle, content_sha256, size_bytes
 from edgeclip.plugins import Plugin
 
 pytestmark = pytest.mark.slow
@@ -40,6 +40,7 @@ def _restate_hashes(bundle: Path) -> None:
     manifest = json.loads(path.read_text())
     for entry in manifest["artifacts"] + manifest["files"]:
         entry["sha256"] = content_sha256(bundle / entry["path"])
+        entry["size_bytes"] = size_bytes(bundle / entry["path"])
     path.write_text(json.dumps(manifest))
 
 
@@ -171,6 +172,7 @@ def test_pictures_that_decoders_disagree_on_are_refused(cli, tiny_bundle, tmp_pa
 
     path = tmp_path / ("x.tif" if mode == "CMYK" else "x.png")
     Image.new(mode, size).save(path)
+    Image.new("RGB", (64, 64)).save(tmp_path / "z.png")
     for arguments in (["classify", tiny_bundle, path, "--labels", "a,b"], ["verify", tiny_bundle, "--images", tmp_path]):
         result = cli(*arguments, "--runtime", "mil")
         assert result.status == 2
@@ -178,7 +180,7 @@ def test_pictures_that_decoders_disagree_on_are_refused(cli, tiny_bundle, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("texts", "said"), [(None, "no such file"), (b"", "0 lines; give 1 to"), (b"\xff\xfe\x00", "not UTF-8 text")]
+    ("texts", "said"), [(None, "no such file"), (b"", "0 lines; give 2 to"), (b"\xff\xfe\x00", "not UTF-8 text")]
 )
 def test_bad_texts_are_named(cli, tiny_bundle, tmp_path, texts, said):
     path = tmp_path / "texts.txt"
@@ -189,6 +191,148 @@ def test_bad_texts_are_named(cli, tiny_bundle, tmp_path, texts, said):
     assert said in result.error
 
 
+def test_one_picture_or_one_text_proves_nothing(cli, tiny_bundle, tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (64, 64)).save(tmp_path / "x.png")
+    (tmp_path / "texts.txt").write_text("a dog\n")
+    assert "1 pictures; give 2 to 2000" in cli("verify", tiny_bundle, "--images", tmp_path).error
+    assert "1 lines; give 2 to 10000" in cli("verify", tiny_bundle, "--texts", tmp_path / "texts.txt").error
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda m: m["weights"]["licence"].update(name="MIT"), "weights.licence.name is MIT"),
+        (lambda m: m["artifacts"][0]["outputs"][0].update(name="embedding"), "the manifest states otherwise"),
+        (lambda m: m["artifacts"][-1]["inputs"][0].update(shape=[1, 7]), "they are text tensor int32 [1, 77]"),
+        (lambda m: m["artifacts"][0].update(size_bytes=1), "size_bytes of coreml/tinyclip_demo_image.mlpackage is 1, it has"),
+    ],
+)
+def test_a_manifest_that_states_what_is_not_so_fails(cli, bundle_copy, change, said):
+    manifest = json.loads((bundle_copy / MANIFEST_FILE).read_text())
+    change(manifest)
+    (bundle_copy / MANIFEST_FILE).write_text(json.dumps(manifest))
+    result = cli("verify", bundle_copy, "--runtime", "mil")
+    assert result.status == 1
+    assert said in result.out
+
+
+def test_golden_embeddings_of_something_else_fail(cli, bundle_copy):
+    import numpy as np
+
+    with np.load(bundle_copy / "golden.npz") as stored:
+        arrays = dict(stored)
+    arrays["text_embeddings"] = arrays["text_embeddings"][::-1]
+    np.savez_compressed(bundle_copy / "golden.npz", **arrays)
+    _restate_hashes(bundle_copy)
+    result = cli("verify", bundle_copy, "--runtime", "mil")
+    assert result.status == 1
+    assert "golden.npz: text embeddings differ from the original's" in result.out
+
+
+def test_weights_are_not_read_from_where_a_manifest_says(cli, bundle_copy):
+    path = bundle_copy / MANIFEST_FILE
+    path.write_text(path.read_text().replace('"source": "demo"', '"source": "/etc/passwd"'))
+    result = cli("verify", bundle_copy)
+    assert result.status == 2
+    assert "not a valid manifest" in result.error
+
+
+def test_an_artifact_that_nothing_here_runs_is_no_pass(cli, tiny_bundle, monkeypatch):
+    missing = Plugin("executorch", "edgeclip.reference.executorch_runtime:RUNTIME", "", ("no_such_package",))
+    monkeypatch.setitem(plugins.RUNTIMES._items, "executorch", missing)
+    result = cli("verify", tiny_bundle)
+    assert result.status == 2
+    assert "cannot be run here: executorch/xnnpack fp32 image, executorch/xnnpack fp32 text" in result.error
+    before = (tiny_bundle / "verify.json").read_bytes() if (tiny_bundle / "verify.json").exists() else None
+    restricted = cli("verify", tiny_bundle, "--runtime", "mil")
+    assert restricted.status == 0
+    assert "not run: executorch/xnnpack fp32 image" in restricted.out
+    after = (tiny_bundle / "verify.json").read_bytes() if (tiny_bundle / "verify.json").exists() else None
+    assert after == before, "a part is not recorded as the whole"
+
+
+def test_a_result_that_cannot_be_written_is_still_told(cli, bundle_copy):
+    (bundle_copy / "verify.json").mkdir()
+    result = cli("verify", bundle_copy, "--json")
+    assert result.status == 0
+    assert result.json["passed"] is True
+    assert "verify.json: cannot be written" in result.err
+    assert not list(bundle_copy.glob(".verify*"))
+
+
+@pytest.mark.parametrize("content", ['{"a</w>": "1"}', "[" * 100_000, "{}", '{"a": -1}'])
+def test_a_vocabulary_that_is_none_is_named(cli, bundle_copy, content):
+    (bundle_copy / "tokenizer" / "vocab.json").write_text(content)
+    _restate_hashes(bundle_copy)
+    result = cli("verify", bundle_copy, "--runtime", "mil")
+    assert result.status == 2
+    assert "tokenizer files cannot be used" in result.error
+
+
+def test_code_beside_a_bundle_is_not_run(bundle_copy):
+    """The worker that runs `.pte` files must not import what lies in the current folder."""
+    from PIL import Image
+
+    Image.new("RGB", (9, 9)).save(bundle_copy / "x.png")
+    for name in ("resource", "struct", "torch", "numpy", "edgeclip"):
+        (bundle_copy / f"{name}.py").write_text(f"open('ran-{name}', 'w')\n")
+    code = "import sys; sys.path[:] = [p for p in sys.path if p] + sys.argv[1:2]; from edgeclip.cli.main import main; "
+    code += "main(sys.argv[2:])"
+    command = [sys.executable, "-c", code, str(Path(__file__).parents[2])]
+    command += ["classify", ".", "x.png", "--labels", "a,b", "--runtime", "executorch"]
+    done = subprocess.run(command, cwd=bundle_copy, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not list(bundle_copy.glob("ran-*"))
+
+
+def test_extending_keeps_what_the_manifest_does_not_list(cli, bundle_copy):
+    (bundle_copy / "NOTES.md").write_text("mine")
+    (bundle_copy / "coreml" / "compiled.mlmodelc").mkdir()
+    (bundle_copy / "coreml" / "compiled.mlmodelc" / "x").write_text("compiled")
+    (bundle_copy / "verify.json").write_text("{}")
+    done = cli("convert", "tinyclip-demo", "--target", "coreml", "--scheme", "w8", "--out", bundle_copy, "--force")
+    assert done.status == 0, done.err
+    assert (bundle_copy / "NOTES.md").read_text() == "mine"
+    assert (bundle_copy / "coreml" / "compiled.mlmodelc" / "x").read_text() == "compiled"
+    assert not (bundle_copy / "verify.json").exists()
+    labels = {artifact.label for artifact in Bundle.open(bundle_copy).manifest.artifacts}
+    assert labels == {f"{name} {tower}" for name in ("coreml w8", "executorch/xnnpack fp32") for tower in ("image", "text")}
+
+
+def test_folders_that_cannot_be_exchanged_are_refused_at_once(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = cli("convert", "tinyclip-demo", "--target", "coreml", "--out", ".")
+    assert result.status == 2
+    assert "use --out with a folder in it" in result.error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["", "--target", "coreml"], "unknown model ''"),
+        (["tinyclip-demo", "--target", "coreml", "--weights", ""], "--weights: empty"),
+        (["--target", "coreml", "--target", "executorch", "--scheme", "fp16"], "executorch can do fp32, w8; give each target"),
+    ],
+)
+def test_options_that_say_nothing_or_too_much(cli, tmp_path, arguments, said):
+    result = cli("convert", *arguments, "--out", tmp_path / "b")
+    assert result.status == 2
+    assert said in result.error
+
+
+def test_a_closed_pipe_is_neither_success_nor_a_failed_check():
+    command = [sys.executable, "-m", "edgeclip", "models"]
+    child = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+    )
+    child.stdout.close()
+    assert child.wait(timeout=60) == 141
+    assert child.stderr.read() == b""
+    child.stderr.close()
+
+
 def test_a_folder_without_pictures_is_named(cli, tiny_bundle, tmp_path):
     assert "no pictures in it" in cli("verify", tiny_bundle, "--images", tmp_path).error
     assert "no such folder" in cli("verify", tiny_bundle, "--images", tmp_path / "none").error
@@ -197,7 +341,7 @@ def test_a_folder_without_pictures_is_named(cli, tiny_bundle, tmp_path):
 def test_a_runtime_that_cannot_run_the_bundle_is_said(cli, tmp_path, tiny_bundle):
     result = cli("verify", tiny_bundle, "--runtime", "torch")
     assert result.status == 2
-    assert "no artifact can be run here with --runtime torch" in result.error
+    assert "cannot be run here with --runtime torch: coreml fp16 image" in result.error
 
 
 def test_a_disk_that_fills_up_is_one_clear_error(tmp_path):

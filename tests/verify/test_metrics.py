@@ -49,7 +49,13 @@ def test_rank_agreement_counts_ordered_pairs():
 
 
 def test_ties_of_the_original_do_not_count():
-    assert rank_agreement(np.ones((1, 3)), np.array([[1.0, 2.0, 3.0]]), np.eye(3)) == 1.0
+    assert np.isnan(rank_agreement(np.ones((1, 3)), np.array([[1.0, 2.0, 3.0]]), np.eye(3)))
+    assert rank_agreement(np.array([[2.0, 2.0, 1.0]]), np.array([[1.0, 2.0, 0.0]]), np.eye(3)) == 1.0
+
+
+def test_of_very_many_candidates_some_stand_for_all():
+    candidates = np.random.RandomState(0).standard_normal((20_000, 3))
+    assert rank_agreement(np.eye(3), np.eye(3), candidates) == 1.0
 
 
 rows = hnp.arrays(np.float64, st.tuples(st.integers(2, 6), st.just(5)), elements=st.floats(-10, 10))
@@ -59,6 +65,6 @@ rows = hnp.arrays(np.float64, st.tuples(st.integers(2, 6), st.just(5)), elements
 def test_metrics_stay_in_their_ranges(rows):
     agreement = compare(rows, rows[::-1], rows)
     assert -1.000001 <= agreement.cosine_min <= agreement.cosine_mean + 1e-9 <= 1.000002
-    assert 0 <= agreement.rank_agreement <= 1
+    assert np.isnan(agreement.rank_agreement) or 0 <= agreement.rank_agreement <= 1  # NaN where there is no order
     assert agreement.max_abs_error >= 0
     assert np.isfinite(unit(rows)).all()
