@@ -44,6 +44,8 @@ def compare(original: np.ndarray, converted: np.ndarray, candidates: np.ndarray)
 
 def unit(rows: np.ndarray) -> np.ndarray:
     """Rows scaled to length 1; a zero row stays zero."""
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    rows = rows / np.where(largest > 0, largest, 1)  # squares of tiny values would vanish
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(length > 0, length, 1)
 
