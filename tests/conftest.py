@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from edgeclip.cli.main import run
 from edgeclip.pipeline import convert
 from edgeclip.recipe import TargetOptions
+
+# The same examples every time and no deadlines, so that a red run is a finding; `--hypothesis-profile default` draws others.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 
 @dataclass(frozen=True)
