@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from edgeclip.errors import UsageError
 from edgeclip.recipe import Recipe, TargetOptions
 from edgeclip.registry import unknown
-from edgeclip.spec import ModelSpec, TensorSpec, Tower
+from edgeclip.spec import INPUT_NAME, OUTPUT_NAME, ModelSpec, TensorSpec, Tower
 
 if TYPE_CHECKING:
     from edgeclip.models.towers import ExportedTower
@@ -46,6 +46,16 @@ class Target(Protocol):
 
     def inspect(self, path: Path) -> dict[str, Any]:
         """Ops and weights by type, delegates and the like, as plain JSON values."""
+
+
+def tower_interface(spec: ModelSpec, tower: Tower, picture: Literal["tensor", "image"]) -> Interface:
+    """The contract that all targets share; `picture` is how the image tower takes its input."""
+    name, shape = INPUT_NAME[tower], spec.input_shape(tower)
+    if tower == "image":
+        given = TensorSpec(name=name, shape=shape, dtype="float32", kind=picture)
+    else:
+        given = TensorSpec(name=name, shape=shape, dtype="int32")
+    return Interface((given,), (TensorSpec(name=OUTPUT_NAME, shape=(1, spec.embed_dim), dtype="float32"),))
 
 
 def choose(target: Target, options: TargetOptions) -> tuple[str, str | None, str | None]:

@@ -12,8 +12,8 @@ from converters.coreml.package import write_package
 from edgeclip.errors import ConversionError
 from edgeclip.models.towers import ExportedTower
 from edgeclip.recipe import Recipe
-from edgeclip.spec import INPUT_NAME, OUTPUT_NAME, ModelSpec, TensorSpec, Tower
-from edgeclip.target import Interface
+from edgeclip.spec import ModelSpec, Tower
+from edgeclip.target import Interface, tower_interface
 
 
 class CoreMLTarget:
@@ -43,17 +43,12 @@ class CoreMLTarget:
                 skip_model_load=True,
             )
             model = compress(model, recipe.scheme)
-        except (RuntimeError, ValueError, NotImplementedError, KeyError, TypeError) as error:
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise ConversionError(f"coreml: {exported.tower} tower of {recipe.model}: {error}") from error
         write_package(model, dict(metadata), path)
 
     def interface(self, spec: ModelSpec, tower: Tower) -> Interface:
-        name, shape = INPUT_NAME[tower], spec.input_shape(tower)
-        if tower == "image":
-            given = TensorSpec(name=name, shape=shape, dtype="float32", kind="image")
-        else:
-            given = TensorSpec(name=name, shape=shape, dtype="int32")
-        return Interface((given,), (TensorSpec(name=OUTPUT_NAME, shape=(1, spec.embed_dim), dtype="float32"),))
+        return tower_interface(spec, tower, picture="image")
 
     def inspect(self, path: Path) -> dict[str, Any]:
         return inspect_package(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from converters.executorch.backends import partitioners
 from converters.executorch.inspection import inspect_program
@@ -12,8 +12,8 @@ from converters.executorch.quantization import quantize
 from edgeclip.errors import ConversionError
 from edgeclip.models.towers import ExportedTower
 from edgeclip.recipe import Recipe
-from edgeclip.spec import INPUT_NAME, OUTPUT_NAME, ModelSpec, TensorSpec, Tower
-from edgeclip.target import Interface
+from edgeclip.spec import ModelSpec, Tower
+from edgeclip.target import Interface, tower_interface
 
 
 class ExecuTorchTarget:
@@ -34,14 +34,12 @@ class ExecuTorchTarget:
             program = quantize(exported, recipe.scheme)
             lowered = to_edge_transform_and_lower(program, partitioner=partitioners(recipe.backend, recipe.scheme))
             content = lowered.to_executorch().buffer
-        except (RuntimeError, ValueError, NotImplementedError, KeyError, TypeError, AssertionError) as error:
+        except (RuntimeError, ValueError, KeyError, TypeError, AssertionError) as error:
             raise ConversionError(f"executorch: {exported.tower} tower of {recipe.model}: {error}") from error
         path.write_bytes(content)
 
     def interface(self, spec: ModelSpec, tower: Tower) -> Interface:
-        dtype: Literal["float32", "int32"] = "float32" if tower == "image" else "int32"
-        given = TensorSpec(name=INPUT_NAME[tower], shape=spec.input_shape(tower), dtype=dtype)
-        return Interface((given,), (TensorSpec(name=OUTPUT_NAME, shape=(1, spec.embed_dim), dtype="float32"),))
+        return tower_interface(spec, tower, picture="tensor")
 
     def inspect(self, path: Path) -> dict[str, Any]:
         return inspect_program(path)
