@@ -118,10 +118,10 @@ def choose_runtime(bundle: Bundle, name: str | None) -> tuple[Runtime, dict[Towe
 
 
 def _tower_pairs(bundle: Bundle) -> list[tuple[Target, dict[Tower, Artifact]]]:
-    """Image and text tower of the same target, backend and scheme."""
-    found: dict[tuple[str, str | None, str], dict[Tower, Artifact]] = {}
+    """Image and text tower of the same target and backend."""
+    found: dict[tuple[str, str | None], dict[Tower, Artifact]] = {}
     for artifact in bundle.manifest.artifacts:
-        found.setdefault((artifact.target, artifact.backend, artifact.scheme), {})[artifact.tower] = artifact
+        found.setdefault((artifact.target, artifact.backend), {})[artifact.tower] = artifact
     return [(TARGETS[key[0]].load(), towers) for key, towers in found.items() if len(towers) == 2 and key[0] in TARGETS]
 
 

@@ -33,5 +33,11 @@ class MissingPackageError(EdgeclipError):
     """A package that a target or runtime needs is not installed, or does not exist for this system."""
 
 
+class BudgetError(EdgeclipError):
+    """A conversion that was done, but exceeds what was asked for."""
+
+    exit_status = 1
+
+
 class ConversionError(EdgeclipError):
     """A conversion that could not be finished: lowering failed, or the artifact did not load and run."""

@@ -41,7 +41,11 @@ class Embedding(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Artifact(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One converted tower. `sha256` of a folder is that of its listing, see `tree_sha256`."""
+    """One converted tower. `sha256` of a folder is that of its listing, see `tree_sha256`.
+
+    layers: how each named weight is stored, where that differs between weights; `edgeclip convert --layers` takes it back.
+    calibration: the hash of the inputs that the scheme looked at. kept_fp32: results that float16 would ruin. min_cosine: the floor that scheme `auto` was asked to hold.
+    """
 
     tower: Tower
     target: str
@@ -54,6 +58,13 @@ class Artifact(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     outputs: tuple[TensorSpec, ...]
     min_os: str | None
     seed: int = 0
+    layout: str | None = None
+    token_table: str | None = None
+    convention: str | None = None
+    calibration: Sha256 | None = None
+    min_cosine: float | None = None
+    layers: dict[str, str] | None = None
+    kept_fp32: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, str, str | None, str]:

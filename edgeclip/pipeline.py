@@ -8,17 +8,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgeclip.bundle_writer import BundleWriter, reporting_disk, reporting_no_room
+from edgeclip.cache import cache_folder
+from edgeclip.calibration import Calibration, Samples
 from edgeclip.data.licences import licence_text
 from edgeclip.data.tokenizer import FOLDER as TOKENIZER_FOLDER
 from edgeclip.data.tokenizer import ClipBpe
-from edgeclip.errors import BundleError, ConversionError, EdgeclipError, UsageError
+from edgeclip.errors import BudgetError, BundleError, ConversionError, EdgeclipError, UsageError
 from edgeclip.golden import write_golden
 from edgeclip.manifest import (
     MANIFEST_FILE,
@@ -37,7 +39,7 @@ from edgeclip.plugins import RUNTIMES, TARGETS
 from edgeclip.progress import Progress, silent
 from edgeclip.recipe import UNIT_TOLERANCE, Recipe, TargetOptions
 from edgeclip.spec import TOWERS, Scoring, Tower
-from edgeclip.target import Target, choose
+from edgeclip.target import Context, Target, resolved
 
 if TYPE_CHECKING:
     from edgeclip.models.weights import LoadedModel
@@ -61,12 +63,14 @@ class ConvertResult:
 
 @dataclass(frozen=True)
 class _Job:
-    """One target with its options resolved."""
+    """One artifact to make: a target, what it is asked for, and the tower."""
 
     target: Target
-    scheme: str
-    backend: str | None
-    min_os: str | None
+    options: TargetOptions
+    tower: Tower
+
+    def recipe(self, model: str, weights: str) -> Recipe:
+        return resolved(self.target, self.options, model, weights, self.tower)
 
 
 def convert(
@@ -76,15 +80,21 @@ def convert(
     weights: str | None = None,
     force: bool = False,
     progress: Progress = silent,
+    towers: tuple[Tower, ...] = TOWERS,
+    calibration: Calibration = Calibration(),
 ) -> ConvertResult:
     """Convert one model to the given targets and write, or extend, the bundle at `out`.
 
-    A bundle of the same weights that lacks these targets is extended. Replacing an artifact of it, or a bundle of other
-    weights, takes `force`. Nothing at `out` changes before the new bundle is whole.
+    A bundle of the same weights that lacks these targets, or towers of them, is extended. Replacing an artifact of it, or a
+    bundle of other weights, takes `force`. Nothing at `out` changes before the new bundle is whole. `calibration` says which
+    inputs schemes look at that need any.
     """
     started = time.perf_counter()
     spec = MODELS[model]
-    jobs = [_resolved(options) for options in targets]
+    jobs = [_Job(TARGETS[options.target].load(), options, tower) for tower in TOWERS if tower in towers for options in targets]
+    for job in jobs:
+        job.recipe(model, "")  # what cannot be done is an error before anything heavy begins
+    calibration.check()
     weights = spec.default_weights if weights is None else weights
     existing = _existing(out, force)
     if existing is not None and not force:
@@ -95,7 +105,7 @@ def convert(
     with progress(f"loading {spec.name} ({weights})") as task:
         loaded = load_model(spec, weights, task)
     kept = _kept(existing, loaded, jobs, force)
-    _check_space(out, loaded, len(jobs))
+    _check_space(out, loaded, len(targets))
     if loaded.source.startswith("file:"):
         from edgeclip.models.originals import remember
 
@@ -106,7 +116,8 @@ def convert(
             _carry_over(existing, kept, writer.folder)
         with progress("golden embeddings, tokenizer, licence"):
             files = _write_files(writer.folder, loaded)
-        made = tuple(_lower_all(loaded, jobs, writer.folder, progress))
+        made = tuple(_lower_all(loaded, jobs, writer.folder, Samples(loaded, calibration), progress))
+        _check_budget(jobs, made)
         manifest = _manifest(loaded, (*kept, *made), files)
         for artifact in made:
             with progress(f"running {artifact.label} once"):
@@ -114,11 +125,6 @@ def convert(
         writer.commit(manifest)
     wall_s = time.perf_counter() - started
     return ConvertResult(out, made, manifest, wall_s, peak_rss_mb())
-
-
-def _resolved(options: TargetOptions) -> _Job:
-    target: Target = TARGETS[options.target].load()
-    return _Job(target, *choose(target, options))
 
 
 def _existing(out: Path, force: bool) -> Bundle | None:
@@ -142,16 +148,16 @@ def _existing(out: Path, force: bool) -> Bundle | None:
 
 
 def _check_free(existing: Bundle, jobs: list[_Job]) -> None:
-    names = {job.target.name for job in jobs}
+    asked = {(job.target.name, job.tower) for job in jobs}
     for artifact in existing.manifest.artifacts:
-        if artifact.target in names:
+        if (artifact.target, artifact.tower) in asked:
             raise UsageError(
                 f"{existing.path}: already holds {artifact.label}; use --force to replace it, or --out for another bundle"
             )
 
 
 def _kept(existing: Bundle | None, loaded: LoadedModel, jobs: list[_Job], force: bool) -> tuple[Artifact, ...]:
-    """The artifacts of the old bundle that stay: those of other targets, if the weights agree."""
+    """The artifacts of the old bundle that stay: those of other targets and towers, if the weights agree."""
     if existing is None:
         return ()
     manifest = existing.manifest
@@ -162,8 +168,8 @@ def _kept(existing: Bundle | None, loaded: LoadedModel, jobs: list[_Job], force:
                 f" use --force to replace the bundle, or --out for another"
             )
         return ()
-    names = {job.target.name for job in jobs}
-    return tuple(artifact for artifact in manifest.artifacts if artifact.target not in names)
+    asked = {(job.target.name, job.tower) for job in jobs}
+    return tuple(artifact for artifact in manifest.artifacts if (artifact.target, artifact.tower) not in asked)
 
 
 def _check_space(out: Path, loaded: LoadedModel, targets: int) -> None:
@@ -204,32 +210,44 @@ def _write_files(folder: Path, loaded: LoadedModel) -> tuple[FileEntry, ...]:
     )
 
 
-def _lower_all(loaded: LoadedModel, jobs: list[_Job], folder: Path, progress: Progress) -> Iterator[Artifact]:
-    """Export each tower once and lower it for every target."""
+def _lower_all(
+    loaded: LoadedModel, jobs: list[_Job], folder: Path, samples: Samples, progress: Progress
+) -> Iterator[Artifact]:
+    """Lower each tower for every target; targets that take it as it is share one export."""
     from edgeclip.models.towers import export_tower
 
     for tower in TOWERS:
-        with progress(f"exporting the {tower} tower"):
-            exported = export_tower(loaded.pair, loaded.spec, tower)
+        shared = None
         for job in jobs:
-            with progress(f"lowering the {tower} tower: {job.target.name} {job.scheme}"):
-                yield _lower(loaded, job, exported, folder)
+            if job.tower != tower:
+                continue
+            recipe = job.recipe(loaded.spec.name, loaded.space_id)
+            rewrite = job.target.rewrite(recipe.layout)
+            exported = shared if rewrite is None else None
+            if exported is None:
+                how = f" ({recipe.layout} layout)" if rewrite else ""
+                with progress(f"exporting the {tower} tower{how}"):
+                    exported = export_tower(loaded.pair, loaded.spec, tower, rewrite)
+            shared = exported if rewrite is None else shared
+            yield _lower(loaded, job, jobs, recipe, exported, folder, samples, progress)
 
 
-def _lower(loaded: LoadedModel, job: _Job, exported: Any, folder: Path) -> Artifact:
-    spec, tower = loaded.spec, exported.tower
-    path = folder / job.target.name / f"{spec.file_stem}_{tower}{job.target.suffix}"
+def _lower(
+    loaded: LoadedModel, job: _Job, jobs: list[_Job], recipe: Recipe, exported: Any, folder: Path, samples: Samples, progress: Progress
+) -> Artifact:
+    spec, tower, target = loaded.spec, exported.tower, job.target
+    path = folder / target.name / f"{target.file_stem(spec, tower, recipe.convention)}{target.suffix}"
     path.parent.mkdir(exist_ok=True)
-    recipe = Recipe(
-        model=spec.name,
-        weights=loaded.space_id,
-        target=job.target.name,
-        backend=job.backend,
-        scheme=job.scheme,
-        min_os=job.min_os,
+    goal = job.options.goal
+    context = Context(
+        samples=lambda: samples.inputs(tower),
+        originals=lambda: samples.embeddings(tower),
+        goal=replace(goal, max_mb=goal.max_mb and goal.max_mb * _share(loaded, tower, [j for j in jobs if j.target is target])),
+        cache=cache_folder() / "auto",
+        progress=progress,
     )
-    job.target.lower(exported, recipe, artifact_metadata(loaded, tower, job.scheme), path)
-    interface = job.target.interface(spec, tower)
+    lowered = target.lower(exported, recipe, artifact_metadata(loaded, tower, recipe.scheme), path, context)
+    interface = target.interface(spec, tower, recipe.convention)
     return Artifact(
         tower=tower,
         target=recipe.target,
@@ -242,7 +260,30 @@ def _lower(loaded: LoadedModel, job: _Job, exported: Any, folder: Path) -> Artif
         outputs=interface.outputs,
         min_os=recipe.min_os,
         seed=recipe.seed,
+        layout=recipe.layout,
+        token_table=recipe.token_table,
+        convention=recipe.convention,
+        calibration=samples.sha256(tower) if lowered.calibrated else None,
+        min_cosine=goal.floor if recipe.scheme == "auto" else None,
+        layers=None if lowered.layers is None else dict(lowered.layers),
+        kept_fp32=lowered.kept_fp32,
     )
+
+
+def _share(loaded: LoadedModel, tower: Tower, jobs: list[_Job]) -> float:
+    """The part of a target's size that falls to one tower: its part of the weights of the towers that are made."""
+    sizes = {"image": loaded.spec.image_params, "text": loaded.spec.text_params}
+    return sizes[tower] / sum(sizes[job.tower] for job in jobs)
+
+
+def _check_budget(jobs: list[_Job], made: tuple[Artifact, ...]) -> None:
+    """The packages of a target together are within its `--max-mb`."""
+    for target, most in {job.target.name: job.options.goal.max_mb for job in jobs}.items():
+        size = sum(artifact.size_bytes for artifact in made if artifact.target == target) / 1e6
+        if most is not None and size > most:
+            raise BudgetError(
+                f"{target}: {size:.1f} MB is the smallest found, over --max-mb {most:g}; lower --min-cosine or raise --max-mb"
+            )
 
 
 def artifact_metadata(loaded: LoadedModel, tower: Tower, scheme: str) -> dict[str, str]:

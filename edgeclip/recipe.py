@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edgeclip.registry import Registry
@@ -31,6 +32,8 @@ class Scheme:
     threshold: Threshold
 
 
+DEFAULT_FLOOR = 0.995  # cosine that scheme `auto` holds where nothing else is asked
+
 SCHEMES: Registry[Scheme] = Registry("scheme")
 for _scheme in (
     Scheme(
@@ -59,6 +62,46 @@ for _scheme in (
             reason="half a step of 1/127 per weight; what users see is the order of results, so that is held too",
         ),
     ),
+    Scheme(
+        "w8a8",
+        "8-bit integer weights and activations, ranges from calibration samples",
+        Threshold(cosine_min=0.95, rank_agreement=0.9, reason="every layer's input is rounded to 255 steps of its range"),
+    ),
+    Scheme(
+        "w4",
+        "4-bit integer weights, one scale per block of 32",
+        Threshold(cosine_min=0.9, rank_agreement=0.85, reason="15 steps per block, without training for them"),
+    ),
+    Scheme(
+        "pal6",
+        "6-bit indices into tables of 64 weights",
+        Threshold(cosine_min=0.98, rank_agreement=0.93, reason="64 values, placed where the weights are dense"),
+    ),
+    Scheme(
+        "pal4",
+        "4-bit indices into tables of 16 weights",
+        Threshold(cosine_min=0.85, rank_agreement=0.8, reason="16 values per table, without training for them"),
+    ),
+    Scheme(
+        "pal4-lut8",
+        "4-bit indices into tables of 16 weights of 8 bits",
+        Threshold(cosine_min=0.85, rank_agreement=0.8, reason="as pal4; rounding the tables costs little beside it"),
+    ),
+    Scheme(
+        "prune50",
+        "the smaller half of all weights is zero and not stored",
+        Threshold(cosine_min=0.5, rank_agreement=0.7, reason="half the weights are gone, without training for it"),
+    ),
+    Scheme(
+        "prune50-w8",
+        "half of the weights zero, the others 8-bit integers",
+        Threshold(cosine_min=0.5, rank_agreement=0.7, reason="as prune50; 8 bits cost little beside it"),
+    ),
+    Scheme(
+        "auto",
+        "a form for each layer, by how much the embedding suffers",
+        Threshold(cosine_min=DEFAULT_FLOOR, reason="the floor that was asked for, on samples the choice has not seen"),
+    ),
 ):
     SCHEMES.add(_scheme.name, _scheme)
 
@@ -69,8 +112,29 @@ UNIT_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
+class Goal:
+    """What scheme `auto` aims for, over the calibration samples.
+
+    min_cosine: the floor of every embedding's cosine with the original. max_mb: the most that a target's packages may take
+    together, in 10^6 bytes. With a size and no floor, the most accurate of that size is chosen.
+    """
+
+    min_cosine: float | None = None
+    max_mb: float | None = None
+
+    @property
+    def floor(self) -> float | None:
+        """The cosine to hold; None where only the size counts."""
+        return DEFAULT_FLOOR if self.min_cosine is None and self.max_mb is None else self.min_cosine
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """Everything that decides the bytes of an artifact. Same recipe, same tool versions, same bytes."""
+    """Everything that decides the bytes of an artifact. Same recipe, same tool versions, same bytes.
+
+    token_table: how the token embedding table is stored, where that differs from the scheme. calibration: the hash of the
+    samples, where the scheme looks at any. layers: how each named weight is stored, where a table of them was given.
+    """
 
     model: str
     weights: str
@@ -78,14 +142,26 @@ class Recipe:
     backend: str | None
     scheme: str
     min_os: str | None
+    layout: str | None = None
+    token_table: str | None = None
+    convention: str | None = None
+    layers: Mapping[str, str] | None = None
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class TargetOptions:
-    """What the user chose for one target; None means the target's default."""
+    """What the user chose for one target; None means the target's default.
+
+    layers: for each tower, how each named weight is stored, as the manifest of an earlier conversion has it.
+    """
 
     target: str
     scheme: str | None = None
     backend: str | None = None
     min_os: str | None = None
+    layout: str | None = None
+    token_table: str | None = None
+    convention: str | None = None
+    goal: Goal = Goal()
+    layers: Mapping[str, Mapping[str, str]] | None = None

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from edgeclip.errors import UsageError
-from edgeclip.recipe import Recipe, TargetOptions
+from edgeclip.progress import Progress, silent
+from edgeclip.recipe import Goal, Recipe, TargetOptions
 from edgeclip.registry import unknown
 from edgeclip.spec import INPUT_NAME, OUTPUT_NAME, ModelSpec, TensorSpec, Tower
 
 if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+
     from edgeclip.models.towers import ExportedTower
 
 
@@ -24,11 +28,40 @@ class Interface:
     outputs: tuple[TensorSpec, ...]
 
 
+@dataclass(frozen=True)
+class Lowered:
+    """What a lowering decided besides the artifact: how each weight is stored, which results stay in float32.
+
+    calibrated: whether it looked at the calibration samples.
+    """
+
+    layers: Mapping[str, str] | None = None
+    kept_fp32: tuple[str, ...] = ()
+    calibrated: bool = False
+
+
+@dataclass(frozen=True)
+class Context:
+    """What schemes that look at data need: calibration inputs of the tower and the original's embeddings of them.
+
+    Both are made on first use. samples() -> as runners take them, (N, 3, H, W) float32 in [0, 1] or (N, L) int32;
+    originals() -> (N, D) float32. goal: of scheme `auto`, for this artifact. cache: a folder where long work keeps what it
+    found, to resume after an interruption.
+    """
+
+    samples: Callable[[], np.ndarray]
+    originals: Callable[[], np.ndarray]
+    goal: Goal = Goal()
+    cache: Path | None = None
+    progress: Progress = silent
+
+
 class Target(Protocol):
     """Lowers exported towers to artifacts, and tells what is inside one.
 
-    `schemes`, `backends` and `os_floors` begin with the default; `runtimes` are names of `edgeclip.plugins.RUNTIMES` that run
-    its artifacts, the preferred one first.
+    The tuples of names begin with the default and are empty where there is nothing to choose; `runtimes` are names of
+    `edgeclip.plugins.RUNTIMES` that run its artifacts, the preferred one first. token_tables: how the token embedding table
+    can be stored; None, the default, is as the scheme has it.
     """
 
     name: str
@@ -36,35 +69,82 @@ class Target(Protocol):
     schemes: tuple[str, ...]
     backends: tuple[str, ...]
     os_floors: tuple[str, ...]
+    layouts: tuple[str, ...]
+    token_tables: tuple[str, ...]
+    conventions: tuple[str, ...]
     runtimes: tuple[str, ...]
 
-    def lower(self, exported: ExportedTower, recipe: Recipe, metadata: Mapping[str, str], path: Path) -> None:
+    def needed_os(self, scheme: str, token_table: str | None) -> str | None:
+        """The earliest OS floor that a scheme can have; None where there are no floors."""
+
+    def check(self, recipe: Recipe) -> None:
+        """Raise UsageError where options of the recipe do not go together."""
+
+    def rewrite(self, layout: str | None) -> Callable[[nn.Module], nn.Module] | None:
+        """What is done to a prepared tower before it is exported; None if it is exported as it is."""
+
+    def lower(
+        self, exported: ExportedTower, recipe: Recipe, metadata: Mapping[str, str], path: Path, context: Context | None = None
+    ) -> Lowered:
         """Write the artifact to `path`, deterministically. Raises ConversionError."""
 
-    def interface(self, spec: ModelSpec, tower: Tower) -> Interface:
+    def interface(self, spec: ModelSpec, tower: Tower, convention: str | None) -> Interface:
         """The inputs and outputs that every artifact of this target has for a tower."""
+
+    def file_stem(self, spec: ModelSpec, tower: Tower, convention: str | None) -> str:
+        """The name of a tower's artifact, without suffix."""
 
     def inspect(self, path: Path) -> dict[str, Any]:
         """Ops and weights by type, delegates and the like, as plain JSON values."""
 
 
-def tower_interface(spec: ModelSpec, tower: Tower, picture: Literal["tensor", "image"]) -> Interface:
+def tower_interface(
+    spec: ModelSpec,
+    tower: Tower,
+    picture: Literal["tensor", "image"],
+    input_name: str | None = None,
+    output_name: str = OUTPUT_NAME,
+) -> Interface:
     """The contract that all targets share; `picture` is how the image tower takes its input."""
-    name, shape = INPUT_NAME[tower], spec.input_shape(tower)
+    name, shape = input_name or INPUT_NAME[tower], spec.input_shape(tower)
     if tower == "image":
         given = TensorSpec(name=name, shape=shape, dtype="float32", kind=picture)
     else:
         given = TensorSpec(name=name, shape=shape, dtype="int32")
-    return Interface((given,), (TensorSpec(name=OUTPUT_NAME, shape=(1, spec.embed_dim), dtype="float32"),))
+    return Interface((given,), (TensorSpec(name=output_name, shape=(1, spec.embed_dim), dtype="float32"),))
 
 
-def choose(target: Target, options: TargetOptions) -> tuple[str, str | None, str | None]:
-    """(scheme, backend, OS floor) from options and defaults; what the target cannot do is an error that lists what it can."""
+def resolved(target: Target, options: TargetOptions, model: str, weights: str, tower: Tower) -> Recipe:
+    """The recipe of one artifact from options and defaults; what the target cannot do is an error that lists what it can."""
     scheme = _pick(f"scheme for {target.name}", options.scheme, target.schemes)
     assert scheme is not None
-    backend = _pick(f"backend for {target.name}", options.backend, target.backends)
-    min_os = _pick(f"OS floor for {target.name}", options.min_os, target.os_floors)
-    return scheme, backend, min_os
+    recipe = Recipe(
+        model=model,
+        weights=weights,
+        target=target.name,
+        backend=_pick(f"backend for {target.name}", options.backend, target.backends),
+        scheme=scheme,
+        min_os=_floor(target, options, scheme),
+        layout=_pick(f"layout for {target.name}", options.layout, target.layouts),
+        token_table=None if options.token_table is None else _table(target, options.token_table),
+        convention=_pick(f"convention for {target.name}", options.convention, target.conventions),
+        layers=None if options.layers is None else options.layers.get(tower),
+    )
+    if options.goal != Goal() and scheme != "auto":
+        raise UsageError(f"--min-cosine and --max-mb are goals of --scheme auto, not of {scheme}")
+    target.check(recipe)
+    return recipe
+
+
+def _floor(target: Target, options: TargetOptions, scheme: str) -> str | None:
+    """The floor that was asked for; else the default, or a later one if the scheme needs it."""
+    chosen = _pick(f"OS floor for {target.name}", options.min_os, target.os_floors)
+    needed = target.needed_os(scheme, options.token_table)
+    return max(chosen, needed) if options.min_os is None and chosen and needed else chosen
+
+
+def _table(target: Target, wanted: str) -> str | None:
+    return _pick(f"token table for {target.name}", wanted, target.token_tables)
 
 
 def _pick(kind: str, wanted: str | None, known: tuple[str, ...]) -> str | None:

@@ -1,19 +1,24 @@
-"""The Core ML target: towers to ML Programs through coremltools' `torch.export` path."""
+"""The Core ML target: towers to ML Programs, compressed as the scheme says, as `.mlpackage`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from converters.coreml.compression import compress
+from converters.coreml.compression.forms import FORMS
+from converters.coreml.compression.plan import check_floor, needed_os
+from converters.coreml.conventions import CONVENTIONS
 from converters.coreml.inspection import inspect_package
-from converters.coreml.package import write_package
 from edgeclip.errors import ConversionError
 from edgeclip.models.towers import ExportedTower
 from edgeclip.recipe import Recipe
 from edgeclip.spec import ModelSpec, Tower
-from edgeclip.target import Interface, tower_interface
+from edgeclip.target import Context, Interface, Lowered, tower_interface
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class CoreMLTarget:
@@ -21,48 +26,48 @@ class CoreMLTarget:
 
     name = "coreml"
     suffix = ".mlpackage"
-    schemes = ("fp16", "fp32", "w8")
+    schemes = ("fp16", "fp32", "w8", "w8a8", "w4", "pal6", "pal4", "pal4-lut8", "prune50", "prune50-w8", "auto")
     backends = ()
     os_floors = ("iOS17", "iOS16", "iOS18")
+    layouts = ("ane", "plain")
+    token_tables = tuple(FORMS)
+    conventions = tuple(CONVENTIONS)
     runtimes = ("coreml", "mil")
 
-    def lower(self, exported: ExportedTower, recipe: Recipe, metadata: Mapping[str, str], path: Path) -> None:
-        import coremltools as ct
-        import numpy as np
+    def needed_os(self, scheme: str, token_table: str | None) -> str | None:
+        return needed_os(scheme, token_table)
 
-        assert recipe.min_os is not None
-        precision = ct.precision.FLOAT32 if recipe.scheme == "fp32" else ct.precision.FLOAT16
-        try:
-            model = ct.convert(
-                exported.program.run_decompositions({}),
-                convert_to="mlprogram",
-                inputs=[_input_type(exported)],
-                outputs=[ct.TensorType(name=exported.output_name, dtype=np.float32)],
-                minimum_deployment_target=getattr(ct.target, recipe.min_os),
-                compute_precision=precision,
-                skip_model_load=True,
-            )
-            model = compress(model, recipe.scheme)
-        except (RuntimeError, ValueError, KeyError, TypeError) as error:
-            raise ConversionError(f"coreml: {exported.tower} tower of {recipe.model}: {error}") from error
-        write_package(model, dict(metadata), path)
+    def check(self, recipe: Recipe) -> None:
+        check_floor(recipe)
 
-    def interface(self, spec: ModelSpec, tower: Tower) -> Interface:
-        return tower_interface(spec, tower, picture="image")
+    def rewrite(self, layout: str | None) -> Callable[[nn.Module], nn.Module] | None:
+        if layout != "ane":
+            return None
+        from converters.coreml.layout import for_neural_engine
+
+        return for_neural_engine
+
+    def lower(
+        self, exported: ExportedTower, recipe: Recipe, metadata: Mapping[str, str], path: Path, context: Context | None = None
+    ) -> Lowered:
+        from converters.coreml.lowering import Lowering
+
+        interface = self.interface(exported.spec, exported.tower, recipe.convention)
+        with tempfile.TemporaryDirectory(prefix="edgeclip-") as folder:
+            try:
+                return Lowering(exported, recipe, interface, Path(folder), context).write(dict(metadata), path)
+            except (RuntimeError, ValueError, KeyError, TypeError) as error:
+                raise ConversionError(f"coreml: {exported.tower} tower of {recipe.model}: {error}") from error
+
+    def interface(self, spec: ModelSpec, tower: Tower, convention: str | None) -> Interface:
+        names = CONVENTIONS[convention or self.conventions[0]]
+        return tower_interface(spec, tower, "image", names.inputs[tower], names.outputs[tower])
+
+    def file_stem(self, spec: ModelSpec, tower: Tower, convention: str | None) -> str:
+        return CONVENTIONS[convention or self.conventions[0]].file_stem(spec, tower)
 
     def inspect(self, path: Path) -> dict[str, Any]:
         return inspect_package(path)
-
-
-def _input_type(exported: ExportedTower) -> Any:
-    """A pixel buffer for pictures: Core ML hands the graph 0..255, its scale brings that to [0, 1]."""
-    import coremltools as ct
-    import numpy as np
-
-    shape = exported.spec.input_shape(exported.tower)
-    if exported.tower == "image":
-        return ct.ImageType(name=exported.input_name, shape=shape, scale=1 / 255, color_layout=ct.colorlayout.RGB)
-    return ct.TensorType(name=exported.input_name, shape=shape, dtype=np.int32)
 
 
 TARGET = CoreMLTarget()

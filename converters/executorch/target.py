@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from converters.executorch.backends import partitioners
 from converters.executorch.inspection import inspect_program
 from converters.executorch.quantization import quantize
 from edgeclip.errors import ConversionError
 from edgeclip.models.towers import ExportedTower
+from edgeclip.progress import silent
 from edgeclip.recipe import Recipe
 from edgeclip.spec import ModelSpec, Tower
-from edgeclip.target import Interface, tower_interface
+from edgeclip.target import Context, Interface, Lowered, tower_interface
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class ExecuTorchTarget:
@@ -24,22 +28,42 @@ class ExecuTorchTarget:
     schemes = ("fp32", "w8")
     backends = ("xnnpack",)
     os_floors = ()
+    layouts = ()
+    token_tables = ()
+    conventions = ()
     runtimes = ("executorch",)
 
-    def lower(self, exported: ExportedTower, recipe: Recipe, metadata: Mapping[str, str], path: Path) -> None:
+    def needed_os(self, scheme: str, token_table: str | None) -> str | None:
+        return None
+
+    def check(self, recipe: Recipe) -> None:
+        return
+
+    def rewrite(self, layout: str | None) -> Callable[[nn.Module], nn.Module] | None:
+        return None
+
+    def lower(
+        self, exported: ExportedTower, recipe: Recipe, metadata: Mapping[str, str], path: Path, context: Context | None = None
+    ) -> Lowered:
         from executorch.exir import to_edge_transform_and_lower
 
         assert recipe.backend is not None
+        progress = silent if context is None else context.progress
         try:
-            program = quantize(exported, recipe.scheme)
-            lowered = to_edge_transform_and_lower(program, partitioner=partitioners(recipe.backend, recipe.scheme))
-            content = lowered.to_executorch().buffer
+            with progress(f"lowering the {exported.tower} tower: executorch {recipe.scheme}"):
+                program = quantize(exported, recipe.scheme)
+                lowered = to_edge_transform_and_lower(program, partitioner=partitioners(recipe.backend, recipe.scheme))
+                content = lowered.to_executorch().buffer
         except (RuntimeError, ValueError, KeyError, TypeError, AssertionError) as error:
             raise ConversionError(f"executorch: {exported.tower} tower of {recipe.model}: {error}") from error
         path.write_bytes(content)
+        return Lowered()
 
-    def interface(self, spec: ModelSpec, tower: Tower) -> Interface:
+    def interface(self, spec: ModelSpec, tower: Tower, convention: str | None) -> Interface:
         return tower_interface(spec, tower, picture="tensor")
+
+    def file_stem(self, spec: ModelSpec, tower: Tower, convention: str | None) -> str:
+        return f"{spec.file_stem}_{tower}"
 
     def inspect(self, path: Path) -> dict[str, Any]:
         return inspect_program(path)

@@ -11,6 +11,7 @@ import json
 import os
 from pathlib import Path
 
+from edgeclip.cache import cache_folder
 from edgeclip.errors import BundleError, InputError
 from edgeclip.manifest import Manifest, file_sha256
 from edgeclip.models import MODELS
@@ -50,8 +51,7 @@ def _source(manifest: Manifest) -> str:
 
 
 def _index_file() -> Path:
-    folder = os.environ.get("EDGECLIP_CACHE") or os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "edgeclip")
-    return Path(folder).expanduser() / "weights.json"
+    return cache_folder() / "weights.json"
 
 
 def _index() -> dict[str, str]:

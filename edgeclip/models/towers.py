@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -98,9 +99,13 @@ def example_input(spec: ModelSpec, tower: Tower) -> Tensor:
     return ids
 
 
-def export_tower(pair: EncoderPair, spec: ModelSpec, tower: Tower) -> ExportedTower:
-    """Fuse and export one tower."""
+def export_tower(
+    pair: EncoderPair, spec: ModelSpec, tower: Tower, rewrite: Callable[[nn.Module], nn.Module] | None = None
+) -> ExportedTower:
+    """Fuse and export one tower; `rewrite` is what a target does to the fused module first."""
     module = prepare_for_export(build_tower(pair, spec, tower))
+    if rewrite is not None:
+        module = rewrite(module)
     with torch.no_grad():
         program = torch.export.export(module, (example_input(spec, tower),), strict=False)
     return ExportedTower(spec=spec, tower=tower, program=program)

@@ -244,7 +244,7 @@ def _contract_differences(bundle: Bundle, loaded: LoadedModel) -> Iterable[str]:
         yield "embedding.l2_normalized is false, the artifacts normalise"
     for artifact in manifest.artifacts:
         target: Target = TARGETS[artifact.target].load()
-        true_interface = target.interface(spec, artifact.tower)
+        true_interface = target.interface(spec, artifact.tower, artifact.convention)
         for name, stated_tensors, true_tensors in (
             ("inputs", artifact.inputs, true_interface.inputs),
             ("outputs", artifact.outputs, true_interface.outputs),

@@ -96,9 +96,9 @@ def _through_file(picture: Image.Image, kind: str, exif_orientation: int | None 
     return as_rgb(ImageOps.exif_transpose(Image.open(buffer)))
 
 
-def _texture(width: int, height: int) -> Image.Image:
+def texture(width: int, height: int, seed: int = _SEED) -> Image.Image:
     """A colourful picture with detail at every scale and no symmetry, (height, width)."""
-    rng = np.random.RandomState(_SEED)
+    rng = np.random.RandomState(seed)
     total = np.zeros((height, width, 3), np.float32)
     for octave in range(6):
         cells = 2 ** (octave + 1)
@@ -119,43 +119,43 @@ def _with_alpha() -> tuple[Image.Image, str]:
 
 
 _VARIANTS: dict[str, Callable[[], tuple[Image.Image, str] | tuple[Image.Image, str, int]]] = {
-    "landscape": lambda: (_texture(400, 180), "PNG"),
-    "portrait": lambda: (_texture(150, 420), "PNG"),
-    "panorama": lambda: (_texture(1200, 100), "PNG"),
-    "tiny": lambda: (_texture(20, 16), "PNG"),
-    "grayscale": lambda: (_texture(300, 240).convert("L"), "PNG"),
+    "landscape": lambda: (texture(400, 180), "PNG"),
+    "portrait": lambda: (texture(150, 420), "PNG"),
+    "panorama": lambda: (texture(1200, 100), "PNG"),
+    "tiny": lambda: (texture(20, 16), "PNG"),
+    "grayscale": lambda: (texture(300, 240).convert("L"), "PNG"),
     "transparent": _with_alpha,
     "palette": lambda: (_scene(1).convert("P"), "GIF"),
-    "rotated by EXIF": lambda: (_texture(320, 200), "JPEG", 6),
-    "mirrored by EXIF": lambda: (_texture(320, 200), "JPEG", 2),
+    "rotated by EXIF": lambda: (texture(320, 200), "JPEG", 6),
+    "mirrored by EXIF": lambda: (texture(320, 200), "JPEG", 2),
     "jpeg": lambda: (_scene(2), "JPEG"),
     "upside down": lambda: (_scene(3).rotate(180), "PNG"),
 }
 
 
-def images_below(folder: Path) -> Iterator[tuple[str, Image.Image]]:
-    """The user's pictures, sorted by name."""
+def images_below(folder: Path, option: str = "--images", most: int = MAX_IMAGES) -> Iterator[tuple[str, Image.Image]]:
+    """The user's pictures, sorted by name. `option` is what errors name."""
     if not folder.is_dir():
-        raise InputError(f"--images {folder}: no such folder")
+        raise InputError(f"{option} {folder}: no such folder")
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     if not paths:
-        raise InputError(f"--images {folder}: no pictures in it ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    if not MIN_SAMPLES <= len(paths) <= MAX_IMAGES:
-        raise InputError(f"--images {folder}: {len(paths)} pictures; give {MIN_SAMPLES} to {MAX_IMAGES}")
+        raise InputError(f"{option} {folder}: no pictures in it ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    if not MIN_SAMPLES <= len(paths) <= most:
+        raise InputError(f"{option} {folder}: {len(paths)} pictures; give {MIN_SAMPLES} to {most}")
     for path in paths:
         yield str(path.relative_to(folder)), load_image(path)
 
 
-def texts_in(path: Path) -> list[str]:
-    """The user's texts, one a line, UTF-8."""
+def texts_in(path: Path, option: str = "--texts", most: int = MAX_TEXTS) -> list[str]:
+    """The user's texts, one a line, UTF-8. `option` is what errors name."""
     try:
         lines = path.read_text("utf-8").splitlines()
     except FileNotFoundError:
-        raise InputError(f"--texts {path}: no such file") from None
+        raise InputError(f"{option} {path}: no such file") from None
     except UnicodeDecodeError as error:
-        raise InputError(f"--texts {path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
+        raise InputError(f"{option} {path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
     except OSError as error:
-        raise InputError(f"--texts {path}: cannot be read ({error.strerror})") from error
-    if not MIN_SAMPLES <= len(lines) <= MAX_TEXTS:
-        raise InputError(f"--texts {path}: {len(lines)} lines; give {MIN_SAMPLES} to {MAX_TEXTS}")
+        raise InputError(f"{option} {path}: cannot be read ({error.strerror})") from error
+    if not MIN_SAMPLES <= len(lines) <= most:
+        raise InputError(f"{option} {path}: {len(lines)} lines; give {MIN_SAMPLES} to {most}")
     return lines

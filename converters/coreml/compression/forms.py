@@ -1,0 +1,191 @@
+"""How one weight can be stored: a form is a row here, and `plan` and `auto` choose among them.
+
+Each form says twice what it does: to coremltools, which writes the package, and in NumPy, which `auto` uses to try it out.
+Tests hold the two against each other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from converters.coreml.compression.kmeans import lookup_table
+from converters.coreml.compression.weights import Weight
+from edgeclip.registry import Registry
+
+BLOCK = 32  # input channels that share a scale
+GROUPS = (32, 16, 8)  # output channels that share a look-up table, the first that divides them
+_FLOORS = ("iOS16", "iOS17", "iOS18")
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way to store a weight.
+
+    bits: of each weight, without scales and tables. min_os: the first that reads it. steps(weight, min_os): which of
+    coremltools' passes to run, in order, and with what configuration. values(weight, min_os): the float array that such a
+    package decodes to.
+    """
+
+    name: str
+    bits: float
+    min_os: str
+    steps: Callable[[Weight, str], tuple[tuple[str, Any], ...]]
+    values: Callable[[Weight, str], np.ndarray]
+
+
+FORMS: Registry[Form] = Registry("form of weights")
+
+
+def at_least(min_os: str, floor: str) -> bool:
+    """Whether an OS floor is `floor` or later."""
+    return _FLOORS.index(min_os) >= _FLOORS.index(floor)
+
+
+def _add(
+    name: str, bits: float, min_os: str, steps: Callable[[Weight, str], Any], values: Callable[[Weight, str], np.ndarray]
+) -> None:
+    FORMS.add(name, Form(name, bits, min_os, steps, values))
+
+
+def lossless_entries(weight: Weight) -> int | None:
+    """How many values a table needs that holds them all, if 16 or fewer do, as for a table that marks tokens."""
+    sample = weight.values.reshape(-1)
+    if len(np.unique(sample[: 1 << 12])) > 16:
+        return None
+    count = len(np.unique(sample))
+    return None if count > 16 else 1 << max(math.ceil(math.log2(max(count, 2))), 1)
+
+
+def _half(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.float16).astype(np.float32)
+
+
+def _symmetric(values: np.ndarray, axes: tuple[int, ...], limit: int) -> np.ndarray:
+    """Rounded to -limit..limit steps, the step being the largest absolute value over `axes` divided by `limit`, in float16."""
+    largest = np.abs(values).max(axis=axes, keepdims=True)
+    scale = largest / limit
+    scale = np.where(scale == 0, 1, scale)
+    return np.clip(np.round(values / scale), -limit, limit) * _half(scale)
+
+
+def _per_channel(weight: Weight, limit: int) -> np.ndarray:
+    axes = tuple(axis for axis in range(weight.values.ndim) if axis != weight.output_axis)
+    return _symmetric(weight.values, axes, limit)
+
+
+def _block(weight: Weight) -> int:
+    """Input channels that share a scale: BLOCK, or the largest part of it that divides them; 0 where a channel is too short."""
+    size = math.gcd(weight.shape[weight.input_axis], BLOCK)
+    return size if size >= 8 else 0
+
+
+def _linear(dtype: str, **more: Any) -> Any:
+    import coremltools.optimize.coreml as cto
+
+    return cto.OpLinearQuantizerConfig(mode="linear_symmetric", dtype=dtype, weight_threshold=0, **more)
+
+
+def _int4(weight: Weight, min_os: str) -> tuple[tuple[str, Any], ...]:
+    block = _block(weight)
+    if not block:
+        return (("linear", _linear("int4", granularity="per_channel")),)
+    return (("linear", _linear("int4", granularity="per_block", block_size=block)),)
+
+
+def _int4_values(weight: Weight, min_os: str) -> np.ndarray:
+    block = _block(weight)
+    if not block:
+        return _per_channel(weight, 7)
+    moved = np.moveaxis(weight.values, (weight.output_axis, weight.input_axis), (0, 1))
+    split = moved.reshape(moved.shape[0], moved.shape[1] // block, block, *moved.shape[2:])
+    rounded = _symmetric(split, tuple(range(2, split.ndim)), 7).reshape(moved.shape)
+    return np.moveaxis(rounded, (0, 1), (weight.output_axis, weight.input_axis))
+
+
+def _group(weight: Weight, min_os: str) -> int:
+    """Output channels that share a table; 0 for one table in all."""
+    if not at_least(min_os, "iOS18"):
+        return 0
+    channels = weight.shape[weight.output_axis]
+    return next((size for size in GROUPS if channels % size == 0 and channels > size), 0)
+
+
+def _palette(bits: int) -> Callable[[Weight, str], Any]:
+    def steps(weight: Weight, min_os: str) -> tuple[tuple[str, Any], ...]:
+        import coremltools.optimize.coreml as cto
+
+        group = _group(weight, min_os)
+        more = {"granularity": "per_grouped_channel", "group_size": group} if group else {"granularity": "per_tensor"}
+        config = cto.OpPalettizerConfig(
+            mode="custom", lut_function=lambda values: lookup_table(values, 1 << bits), weight_threshold=0, **more
+        )
+        return (("palettize", config),)
+
+    return steps
+
+
+def _palette_values(bits: int, lut_limit: int | None = None) -> Callable[[Weight, str], np.ndarray]:
+    def values(weight: Weight, min_os: str) -> np.ndarray:
+        group = _group(weight, min_os) or weight.shape[weight.output_axis]
+        moved = np.moveaxis(_half(weight.values), weight.output_axis, 0)
+        tables, indices = [], []
+        for start in range(0, len(moved), group):
+            table, index = lookup_table(moved[start : start + group].astype(np.float16), 1 << bits)
+            tables.append(table.astype(np.float32))
+            indices.append(index)
+        stacked = np.stack(tables)
+        if lut_limit is not None:
+            stacked = _symmetric(stacked, (0, 1), lut_limit)
+        found = np.concatenate([table[index] for table, index in zip(stacked, indices, strict=True)])
+        return np.moveaxis(found.reshape(moved.shape), 0, weight.output_axis)
+
+    return values
+
+
+def _pruner() -> Any:
+    import coremltools.optimize.coreml as cto
+
+    return cto.OpMagnitudePrunerConfig(target_sparsity=0.5, weight_threshold=0)
+
+
+def _pruned(weight: Weight, min_os: str) -> np.ndarray:
+    """The smaller half by magnitude is zero."""
+    values = weight.values
+    order = np.argsort(np.abs(values.astype(np.float16)).reshape(-1), kind="stable")
+    kept = values.reshape(-1).copy()
+    kept[order[: values.size // 2]] = 0
+    return kept.reshape(values.shape)
+
+
+def _pruned_int8(weight: Weight, min_os: str) -> np.ndarray:
+    from dataclasses import replace
+
+    return _per_channel(replace(weight, values=_pruned(weight, min_os)), 127)
+
+
+_add("fp16", 16, "iOS16", lambda w, o: (), lambda w, o: w.values)
+_add("w8", 8, "iOS16", lambda w, o: (("linear", _linear("int8", granularity="per_channel")),), lambda w, o: _per_channel(w, 127))
+_add("w4", 4, "iOS18", _int4, _int4_values)
+for _bits in (8, 6, 4, 3, 2):
+    # a table of 8 entries is a form of its own only since iOS18
+    _add(f"pal{_bits}", _bits, "iOS18" if _bits == 3 else "iOS16", _palette(_bits), _palette_values(_bits))
+_add(
+    "pal4-lut8",
+    4,
+    "iOS18",
+    lambda w, o: (*_palette(4)(w, o), ("joint", _linear("int8", granularity="per_tensor"))),
+    _palette_values(4, lut_limit=127),
+)
+_add("prune50", 9, "iOS16", lambda w, o: (("prune", _pruner()),), _pruned)  # half of 16 bits, and a mask
+_add(
+    "prune50-w8",
+    5,
+    "iOS18",
+    lambda w, o: (("prune", _pruner()), ("joint", _linear("int8", granularity="per_channel"))),
+    _pruned_int8,
+)

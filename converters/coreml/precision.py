@@ -1,0 +1,90 @@
+"""Finding what float16 would ruin: results that overflow, or whose rounding shows in the embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from edgeclip.data.preprocess import to_pixels
+from edgeclip.errors import ConversionError
+from edgeclip.recipe import SCHEMES
+from edgeclip.reference.mil.interpreter import MilModel, Mode
+from edgeclip.reference.mil.steps import Step
+
+_LARGEST = 65504.0  # of float16
+_ROUNDS = 4
+_WORST = 8  # results that are moved to float32 in one round
+
+
+def half_is_safe(path: Path, samples: np.ndarray) -> bool:
+    """Whether a float16 package gives with rounding what it gives without, on all samples."""
+    exact, rounded = (_embeddings(path, samples, mode) for mode in ("fp32", "fp16"))
+    if not (np.isfinite(exact).all() and np.isfinite(rounded).all()):
+        return False
+    return _cosine(exact, rounded) >= SCHEMES["fp16"].threshold.cosine_min
+
+
+def keep_in_fp32(
+    single: Path, half: Callable[[frozenset[str]], Path], samples: np.ndarray, label: str
+) -> tuple[frozenset[str], Path]:
+    """The operations to leave in float32, and the package made so.
+
+    single: the tower as a float32 package; half(names): makes the float16 package that leaves these operations alone.
+    First those whose operands or results overflow; if that is not enough, those whose rounding alone costs most.
+    """
+    kept = _overflowing(single, samples)
+    for _ in range(_ROUNDS):
+        path = half(kept)
+        if half_is_safe(path, samples):
+            return kept, path
+        kept |= _costly(single, samples, kept)
+    raise ConversionError(f"coreml: {label}: float16 ruins the embedding wherever it is used; try --scheme fp32")
+
+
+def _inputs(model: MilModel, samples: np.ndarray) -> list[dict[str, np.ndarray]]:
+    given = model.program.inputs[0]
+    return [{given.name: to_pixels(row) if given.color else row[None]} for row in samples]
+
+
+def _embeddings(path: Path, samples: np.ndarray, mode: Mode) -> np.ndarray:
+    model = MilModel.load(path, mode)
+    return np.concatenate([model.run(given)[model.program.outputs[0].name] for given in _inputs(model, samples)])
+
+
+def _cosine(first: np.ndarray, second: np.ndarray) -> float:
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    return float(np.min((first * second).sum(1) / np.maximum(lengths, 1e-12)))
+
+
+def _overflowing(single: Path, samples: np.ndarray) -> frozenset[str]:
+    """Operations with a result, or an operand, that float16 cannot hold."""
+    model = MilModel.load(single, "fp32")
+    large: set[str] = set()
+
+    def see(step: Step, results: tuple[torch.Tensor, ...]) -> None:
+        for (name, _), value in zip(step.outputs, results, strict=True):
+            if value.is_floating_point() and not float(value.abs().max()) < _LARGEST:
+                large.add(name)
+
+    for given in _inputs(model, samples):
+        model.run(given, observe=see)
+    touched = [step.name for step in model.program.steps if large & (step.reads | {name for name, _ in step.outputs})]
+    return frozenset(touched)
+
+
+def _costly(single: Path, samples: np.ndarray, known: frozenset[str]) -> frozenset[str]:
+    """The results whose rounding alone moves the embedding most."""
+    model = MilModel.load(single, "fp32")
+    output = model.program.outputs[0].name
+    cost: dict[str, float] = {}
+    for given in _inputs(model, samples):
+        recording = model.record(given)
+        exact = model.rerun(recording)[output]
+        for step in model.program.steps:
+            if step.name not in known and step.outputs[0][1].dtype == "FLOAT32":
+                moved = model.rerun(recording, round_half={step.name})[output]
+                cost[step.name] = max(cost.get(step.name, 0.0), 1 - _cosine(exact, moved) if np.isfinite(moved).all() else 2.0)
+    return frozenset(sorted(cost, key=lambda name: -cost[name])[:_WORST])

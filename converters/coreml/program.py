@@ -1,0 +1,45 @@
+"""ExportedProgram -> ML Program, through coremltools' `torch.export` path."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from edgeclip.models.towers import ExportedTower
+from edgeclip.target import Interface
+
+
+def to_program(
+    exported: ExportedTower, interface: Interface, min_os: str, half: bool, keep_fp32: Collection[str] = ()
+) -> Any:
+    """Convert a tower to a coremltools model of static shape, batch 1.
+
+    half: compute in float16, except for the operations named in `keep_fp32`.
+    """
+    import coremltools as ct
+    import numpy as np
+
+    kept = frozenset(keep_fp32)
+    precision: Any = ct.precision.FLOAT32
+    if half:
+        precision = ct.transform.FP16ComputePrecision(op_selector=lambda op: op.name not in kept)
+    return ct.convert(
+        exported.program.run_decompositions({}),
+        convert_to="mlprogram",
+        inputs=[_input_type(exported, interface)],
+        outputs=[ct.TensorType(name=interface.outputs[0].name, dtype=np.float32)],
+        minimum_deployment_target=getattr(ct.target, min_os),
+        compute_precision=precision,
+        skip_model_load=True,
+    )
+
+
+def _input_type(exported: ExportedTower, interface: Interface) -> Any:
+    """A pixel buffer for pictures: Core ML hands the graph 0..255, its scale brings that to [0, 1]."""
+    import coremltools as ct
+    import numpy as np
+
+    given = interface.inputs[0]
+    if exported.tower == "image":
+        return ct.ImageType(name=given.name, shape=given.shape, scale=1 / 255, color_layout=ct.colorlayout.RGB)
+    return ct.TensorType(name=given.name, shape=given.shape, dtype=np.int32)
