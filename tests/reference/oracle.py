@@ -13,6 +13,7 @@ from hypothesis import settings
 
 from edgeclip.errors import BundleError
 from edgeclip.reference.mil.ops import operations
+from edgeclip.reference.mil.ops.table import Ints
 
 # Property tests draw the same examples on every run.
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=60)
@@ -56,7 +57,12 @@ def has_arrays(value: Any) -> bool:
 
 def ours(op: str, **inputs: Any) -> tuple[np.ndarray, ...]:
     """The interpreter's results, given values as the interpreter holds them."""
-    result = operations()[op].run(**{name: _held(value) for name, value in inputs.items()})
+    form = operations()[op].form(inputs)
+    held = {
+        name: tuple(value.tolist()) if form.parameters[name] == Ints and has_arrays(value) else _held(value)
+        for name, value in inputs.items()
+    }
+    result = form.run(**held)
     return tuple(part.numpy() for part in (result if isinstance(result, tuple) else (result,)))
 
 
@@ -80,8 +86,9 @@ def coremltools_value(case: Case) -> Any:
     with Function({}, opset_version=getattr(ct.target, case.opset)):
         result = getattr(mb, case.op)(**case.inputs)
     parts = result if isinstance(result, list | tuple) else [result]
-    if case.op.startswith("constexpr_"):
-        return parts[0].op.materialized_val_inference()
+    if case.op.startswith("constexpr_") or case.op == "dequantize":
+        found = parts[0].op.materialized_val_inference()
+        return found if isinstance(found, tuple) else (found,)
     assert all(part.val is not None for part in parts), f"coremltools does not evaluate {case.op}"
     return tuple(part.val for part in parts)
 

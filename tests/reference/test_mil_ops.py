@@ -17,6 +17,7 @@ from tests.reference import (
     test_mil_ops_elementwise,
     test_mil_ops_lookup,
     test_mil_ops_products,
+    test_mil_ops_quantization,
     test_mil_ops_shape,
 )
 from tests.reference.oracle import Case, agree, has_arrays
@@ -27,10 +28,11 @@ _RUNNING: tuple[ModuleType, ...] = (
     test_mil_ops_elementwise,
     test_mil_ops_lookup,
     test_mil_ops_products,
+    test_mil_ops_quantization,
     test_mil_ops_shape,
 )
 _FAMILIES = (*_RUNNING, test_mil_ops_constexpr)
-_WEIGHTS = ("weight", "bias", "mean", "variance", "gamma", "beta")  # the format wants them constant
+_WEIGHTS = ("weight", "bias", "mean", "variance", "gamma", "beta", "scale", "zero_point")  # the format wants them constant
 
 
 def test_every_operation_has_a_case() -> None:
@@ -45,9 +47,13 @@ def test_inputs_are_named_as_the_format_names_them(name: str) -> None:
 
     versions = SSAOpRegistry.core_ops[name]
     specs = [cls.input_spec.input_types for version, cls in versions.items() if version <= ct.target.iOS18]
-    op = operations()[name]
-    assert set(op.parameters) == {key for spec in specs for key in spec}
-    assert op.required <= set.intersection(*({key for key, kind in spec.items() if not kind.optional} for spec in specs))
+    named = {frozenset(spec): {key for key, kind in spec.items() if not kind.optional} for spec in specs}
+    forms = operations()[name].forms
+    if len(forms) == 1:
+        assert set(forms[0].parameters) == {key for spec in specs for key in spec}
+        assert forms[0].required <= set.intersection(*named.values())
+    else:
+        assert {frozenset(form.parameters): form.required for form in forms} == named
 
 
 def _tensors(case: Case) -> dict[str, tuple[np.ndarray, ...]]:

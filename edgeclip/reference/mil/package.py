@@ -24,6 +24,11 @@ class Package:
         self.model = self._parse()
         self._weights: dict[str, WeightFile] = {}
 
+    @property
+    def size_bytes(self) -> int:
+        """Of the model protobuf and the weight files that have been read from."""
+        return self._model_bytes + sum(weights.size_bytes for weights in self._weights.values())
+
     def weights(self, file_name: str) -> WeightFile:
         """The weight file that a value names, e.g. `@model_path/weights/weight.bin`."""
         if file_name not in self._weights:
@@ -66,9 +71,9 @@ class Package:
 
         model = model_pb2().Model()
         try:
-            size = self.model_file.stat().st_size
-            if size > MAX_MODEL_BYTES:
-                raise BundleError(f"{self.model_file}: {size} bytes is no ML Program description")
+            self._model_bytes = self.model_file.stat().st_size
+            if self._model_bytes > MAX_MODEL_BYTES:
+                raise BundleError(f"{self.model_file}: {self._model_bytes} bytes is no ML Program description")
             model.ParseFromString(self.model_file.read_bytes())
         except (OSError, DecodeError) as error:
             raise BundleError(f"{self.model_file}: damaged model ({reason(error)}); convert the model again") from error

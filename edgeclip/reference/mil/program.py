@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,14 +13,16 @@ from torch import Tensor
 from edgeclip.errors import BundleError
 from edgeclip.reference.mil.messages import printable
 from edgeclip.reference.mil.ops import operations
-from edgeclip.reference.mil.ops.table import Op
+from edgeclip.reference.mil.ops.table import Form
 from edgeclip.reference.mil.package import Package
-from edgeclip.reference.mil.shapes import check_result, check_shapes
+from edgeclip.reference.mil.shapes import check_constant, check_result, check_shapes
 from edgeclip.reference.mil.steps import Interface, Program, Step
 from edgeclip.reference.mil.values import TensorType, decode, held_type, kind, tensor_type
 from edgeclip.registry import unknown
 
 Constant = Tensor | str | tuple[str, ...]
+# What compressed constants may grow to, in values: all of a small file's, and of a large one's so many per byte.
+_DECOMPRESSED, _DECOMPRESSED_PER_BYTE = 1 << 22, 128
 _COLORS = {10: "GRAYSCALE", 20: "RGB", 30: "BGR"}  # FeatureTypes.proto, ImageFeatureType.ColorSpace
 
 
@@ -29,6 +31,15 @@ class _Runtime:
     """A value that is known only when the program runs."""
 
     name: str
+
+
+@dataclass(frozen=True)
+class _Operands:
+    """An operation's operands by parameter: values that are known now, names of computed ones, names of constants."""
+
+    constants: dict[str, Any]
+    inputs: dict[str, str | tuple[str, ...]]
+    sources: dict[str, str]
 
 
 def resolve(package: Package, round_half: bool) -> Program:
@@ -50,7 +61,9 @@ class _Resolver:
         self.table = operations()
         self.types: dict[str, TensorType] = {}  # of inputs and computed values
         self.constants: dict[str, Constant] = {}
+        self.constant_types: dict[str, TensorType] = {}
         self.listed: dict[str, Tensor] = {}  # constants that a step reads by name, among computed values
+        self.decompressed = 0
         self.steps: list[Step] = []
 
     def resolve(self, function: Any, block: Any) -> Program:
@@ -71,6 +84,7 @@ class _Resolver:
             inputs=tuple(self._interface(feature, given) for feature in description.input),
             outputs=tuple(self._interface(feature, outputs) for feature in description.output),
             constants=constants,
+            constant_types=self.constant_types,
         )
         if missing := given.keys() - {interface.name for interface in program.inputs}:
             raise BundleError(f"{self.package.path}: the interface lacks the program's input {min(missing)!r}")
@@ -113,55 +127,66 @@ class _Resolver:
             raise BundleError(f"{where}: an operation without outputs")
         if operation.blocks:
             raise BundleError(f"{where}: control flow is not supported")
-        self._new(first, where)
         if operation.type == "const":
-            self.constants[first] = self._constant(operation.attributes["val"], where)
+            self._new(first, where)
+            value = operation.attributes["val"]
+            self.constants[first] = self._constant(value, where)
+            self.constant_types[first] = tensor_type(value.type, where)
             return
         if operation.type not in self.table:
             raise BundleError(f"{where}: {unknown('operation', operation.type, self.table)}")
-        op = self.table[operation.type]
-        constants, inputs = self._arguments(op, operation, where)
-        if op.name.startswith("constexpr_"):
-            # As large as its operands, which the file holds in full.
-            outputs = ((first, tensor_type(operation.outputs[0].type, where)),)
-            self.constants[first] = self._evaluate(Step(op.name, where, op.run, constants, inputs, outputs))
-            return
-        results = []
-        for out in operation.outputs:
-            self._new(out.name, where)
-            self.types[out.name] = held_type(out.type, where)
-            results.append((out.name, self.types[out.name]))
-        self.steps.append(Step(op.name, where, op.run, constants, inputs, tuple(results)))
+        step = self._step(operation, where)
+        if operation.type.startswith("constexpr_"):
+            self._decompress(step)
+        else:
+            self.types |= dict(step.outputs)
+            self.steps.append(step)
 
-    def _arguments(self, op: Op, operation: Any, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The operation's inputs by name: what is known now, and which computed values it reads."""
+    def _step(self, operation: Any, where: str) -> Step:
+        """An operation bound to its function, its operands and its results."""
+        is_constant = operation.type.startswith("constexpr_")
         given: dict[str, list[Any]] = {}
         for name, argument in operation.inputs.items():
             given[name] = [b.name if b.WhichOneof("binding") == "name" else b.value for b in argument.arguments]
-        if op.name.startswith("constexpr_"):  # the iOS16 forms keep their operands in attributes
+        if is_constant:  # the iOS16 forms keep their operands in attributes
             given |= {name: [value] for name, value in operation.attributes.items() if name != "name"}
-        if excess := given.keys() - op.parameters.keys():
-            raise BundleError(f"{where}: unknown input {printable(min(excess))!r}")
-        if missing := op.required - given.keys():
-            raise BundleError(f"{where}: input {min(missing)!r} is missing")
-        constants: dict[str, Any] = {}
-        inputs: dict[str, str | tuple[str, ...]] = {}
+        try:
+            form = self.table[operation.type].form(given)
+        except BundleError as error:
+            raise BundleError(f"{where}: {error}") from error
+        operands = self._operands(form, given, where)
+        declared = tensor_type if is_constant else held_type
+        outputs = []
+        for out in operation.outputs:
+            self._new(out.name, where)
+            if any(out.name == name for name, _ in outputs):
+                raise BundleError(f"{where}: there are two values {printable(out.name)!r}")
+            outputs.append((out.name, declared(out.type, where)))
+        return Step(operation.type, where, form.run, operands.constants, operands.inputs, tuple(outputs), operands.sources)
+
+    def _operands(self, form: Form, given: Mapping[str, list[Any]], where: str) -> _Operands:
+        found = _Operands({}, {}, {})
         for name, bindings in given.items():
-            place, hint = f"{where}: {name}", _strip_optional(op.parameters[name])
+            place, hint = f"{where}: {name}", _strip_optional(form.parameters[name])
             values = [self._binding(binding, place) for binding in bindings]
+            named = [isinstance(binding, str) and binding in self.constants for binding in bindings]
             if hint == tuple[Tensor, ...]:
-                inputs[name] = tuple(self._listed(value, f"{name}/{k}", place) for k, value in enumerate(values))
+                parts = [f"{name}/{k}" for k in range(len(values))]
+                found.inputs[name] = tuple(self._listed(value, part, place) for value, part in zip(values, parts, strict=True))
+                found.sources.update({part: b for part, b, is_named in zip(parts, bindings, named, strict=True) if is_named})
                 continue
             if len(values) != 1:
                 raise BundleError(f"{where}: input {name!r} takes one value, not {len(values)}")
             value = values[0]
-            if not isinstance(value, _Runtime):
-                constants[name] = _as_parameter(value, hint, place)
-            elif hint is Tensor:
-                inputs[name] = value.name
-            else:
-                raise BundleError(f"{where}: input {name!r} must be a constant")
-        return constants, inputs
+            if isinstance(value, _Runtime):
+                if hint is not Tensor:
+                    raise BundleError(f"{where}: input {name!r} must be a constant")
+                found.inputs[name] = value.name
+                continue
+            found.constants[name] = _as_parameter(value, hint, place)
+            if named[0]:
+                found.sources[name] = bindings[0]
+        return found
 
     def _binding(self, binding: Any, where: str) -> Constant | _Runtime:
         if not isinstance(binding, str):
@@ -187,12 +212,20 @@ class _Resolver:
         file_name = value.blobFileValue.fileName if value.WhichOneof("value") == "blobFileValue" else None
         return decode(value, self.package.weights(file_name) if file_name else None, where)
 
-    def _evaluate(self, step: Step) -> Tensor:
+    def _decompress(self, step: Step) -> None:
+        """Evaluate a compressed constant, which may have two results."""
         if step.inputs:
             raise BundleError(f"{step.where}: operands of a compressed constant must be constants")
-        result, declared = step.run({})[0], step.outputs[0][1]
-        check_result(result, declared, step.where)
-        return result.half().float() if self.round_half and declared.dtype == "FLOAT16" else result
+        self.decompressed += sum(declared.elements for _, declared in step.outputs)
+        limit = max(_DECOMPRESSED, _DECOMPRESSED_PER_BYTE * self.package.size_bytes)
+        if self.decompressed > limit:
+            raise BundleError(f"{step.where}: constants decompress to more than {limit} values, too many for such a file")
+        check_constant(step)
+        for (name, declared), value in zip(step.outputs, step.run({}), strict=True):
+            check_result(value, declared, step.where)
+            rounded = self.round_half and declared.dtype == "FLOAT16"
+            self.constants[name] = value.half().float() if rounded else value
+            self.constant_types[name] = declared
 
 
 def _strip_optional(hint: Any) -> Any:

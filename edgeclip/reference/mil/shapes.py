@@ -23,11 +23,15 @@ from edgeclip.reference.mil.values import DTYPES, MAX_COMPUTED, TensorType, kind
 class _Bounded(TorchDispatchMode):
     """Sees every tensor that an operation makes, also those that it only needs on the way, as a padded input."""
 
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self._limit = limit
+
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         for part in result if isinstance(result, tuple | list) else (result,):
-            if isinstance(part, Tensor) and part.numel() > MAX_COMPUTED:
-                raise BundleError(f"makes {list(part.shape)} on the way, more than {MAX_COMPUTED} values")
+            if isinstance(part, Tensor) and part.numel() > self._limit:
+                raise BundleError(f"makes {list(part.shape)} on the way, more than {self._limit} values")
         return result
 
 
@@ -40,16 +44,29 @@ def check_shapes(steps: Iterable[Step], inputs: Mapping[str, TensorType], consta
     values |= {name: torch.empty(given.shape, dtype=DTYPES[given.dtype].held, device="meta") for name, given in inputs.items()}
     computed: dict[str, int] = {}
     for step in steps:
-        known = {name: _meta(value) for name, value in step.constants.items()}
-        with _Bounded():
-            results = replace(step, constants=known).run(values)
-        for (name, declared), value in zip(step.outputs, results, strict=True):
-            check_result(value, declared, step.where)
+        results = _results(step, values, MAX_COMPUTED)
+        for (name, _), value in zip(step.outputs, results, strict=True):
             values[name], computed[name] = value, value.numel()
         if sum(computed.values()) > MAX_COMPUTED:
             raise BundleError(f"{step.where}: more than {MAX_COMPUTED} values are needed at once")
         for name in step.frees:
             computed.pop(name, None)
+
+
+def check_constant(step: Step) -> None:
+    """Compare what a compressed constant would give with what the program declares, before it is decompressed."""
+    operands = [value.numel() for value in step.constants.values() if isinstance(value, Tensor)]
+    _results(step, {}, max([*operands, *(declared.elements for _, declared in step.outputs)]))
+
+
+def _results(step: Step, values: Mapping[str, Tensor], limit: int) -> tuple[Tensor, ...]:
+    """The step's results on the meta device, as they are declared."""
+    known = {name: _meta(value) for name, value in step.constants.items()}
+    with _Bounded(limit):
+        results = replace(step, constants=known).run(values)
+    for (_, declared), value in zip(step.outputs, results, strict=True):
+        check_result(value, declared, step.where)
+    return results
 
 
 def check_result(value: Tensor, declared: TensorType, where: str) -> None:

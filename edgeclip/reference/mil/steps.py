@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -20,7 +20,9 @@ _REFUSALS = (ArithmeticError, AssertionError, BundleError, LookupError, RuntimeE
 class Step:
     """One operation of the program: what it computes, from which values, into which.
 
-    where: file, operation and result, as messages name them. frees: the values that no later step reads.
+    where: file, operation and result, as messages name them. sources: for each operand that is a named constant of the
+    program, its name in the file, decompressed if it is compressed there; the parts of a list are `parameter/0` and so on.
+    frees: the values that no later step reads.
     """
 
     op: str
@@ -29,6 +31,7 @@ class Step:
     constants: dict[str, Any]
     inputs: dict[str, str | tuple[str, ...]]
     outputs: tuple[tuple[str, TensorType], ...]
+    sources: dict[str, str] = field(default_factory=dict)
     frees: tuple[str, ...] = ()
 
     @property
@@ -67,9 +70,14 @@ class Interface:
 
 @dataclass(frozen=True)
 class Program:
-    """A resolved program. `constants` are those that steps or outputs read by name."""
+    """A resolved program.
+
+    constants: those that steps or outputs read by name, beside the values that are computed. constant_types: what the
+    file declares for the constants that have a name in it.
+    """
 
     steps: tuple[Step, ...]
     inputs: tuple[Interface, ...]
     outputs: tuple[Interface, ...]
     constants: dict[str, Tensor]
+    constant_types: dict[str, TensorType]

@@ -4,7 +4,7 @@ Format of a record: at the value's offset 64 bytes, `<IIQQQ` = sentinel 0xDEADBE
 the data, padding bits (coremltools `MILBlob/Blob/StorageFormat.hpp`). Files are untrusted: a size that disagrees with
 the declared shape, or an offset outside the file, is an error before anything is allocated.
 
-The interpreter holds floats as float32, bytes and booleans as they are, and all other integers as int32.
+The interpreter holds floats as float32, bytes and booleans as they are, integers of fewer bits as bytes, and all others as int32.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from edgeclip.errors import BundleError
+from edgeclip.reference.mil.packing import packed_bytes, unpack
 from edgeclip.reference.mil.proto import mil_pb2
 
 _RECORD = struct.Struct("<IIQQQ")
@@ -40,11 +41,24 @@ _HELD_NUMPY: dict[torch.dtype, type] = {
 
 
 @dataclass(frozen=True)
+class TensorType:
+    """Data type and static shape of a value."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
 class DType:
     """An ML Program data type: its NumPy form, how the interpreter holds it, and where constants of it are kept.
 
     field: the field of an immediate TensorValue; `bytes` is packed little-endian (coremltools
-    `types.IMMEDIATE_VALUE_TYPES_IN_BYTES`). blob: its number in `weight.bin`, if it can be there.
+    `types.IMMEDIATE_VALUE_TYPES_IN_BYTES`). blob: its number in `weight.bin`, if it can be there. packed_bits: how many
+    bits a value takes where several share a byte; they are unpacked to the NumPy form.
     """
 
     name: str
@@ -52,10 +66,28 @@ class DType:
     held: torch.dtype
     field: str
     blob: int | None = None
+    packed_bits: int | None = None
 
     @property
     def held_numpy(self) -> type:
         return _HELD_NUMPY[self.held]
+
+    @property
+    def bits(self) -> int:
+        """What a value takes in a file."""
+        return self.packed_bits or 8 * self.numpy.itemsize
+
+    def size_bytes(self, elements: int) -> int:
+        """What an array takes in a file."""
+        return packed_bytes(elements, self.bits)
+
+    def array(self, content: Any, tensor: TensorType) -> np.ndarray:
+        """The array in `size_bytes` bytes; a view of them, unless they are packed."""
+        if self.packed_bits is None:
+            return np.frombuffer(content, self.numpy).reshape(tensor.shape)
+        packed = np.frombuffer(content, np.uint8)
+        signed = self.numpy.kind == "i"
+        return unpack(packed, self.packed_bits, tensor.elements, signed).reshape(tensor.shape)
 
 
 _DTYPES = (
@@ -68,20 +100,14 @@ _DTYPES = (
     DType("UINT8", np.dtype("<u1"), torch.uint8, "bytes", 3),
     DType("UINT16", np.dtype("<u2"), torch.int32, "ints", 7),
     DType("UINT32", np.dtype("<u4"), torch.int32, "bytes", 15),
+    DType("INT4", np.dtype("<i1"), torch.int8, "bytes", 8, 4),
+    DType("UINT1", np.dtype("<u1"), torch.uint8, "bytes", 9, 1),
+    DType("UINT2", np.dtype("<u1"), torch.uint8, "bytes", 10, 2),
+    DType("UINT3", np.dtype("<u1"), torch.uint8, "bytes", 12, 3),
+    DType("UINT4", np.dtype("<u1"), torch.uint8, "bytes", 11, 4),
+    DType("UINT6", np.dtype("<u1"), torch.uint8, "bytes", 13, 6),
 )
 DTYPES = {dtype.name: dtype for dtype in _DTYPES}
-
-
-@dataclass(frozen=True)
-class TensorType:
-    """Data type and static shape of a value."""
-
-    dtype: str
-    shape: tuple[int, ...]
-
-    @property
-    def elements(self) -> int:
-        return math.prod(self.shape)
 
 
 def kind(dtype: torch.dtype) -> str:
@@ -102,23 +128,28 @@ class WeightFile:
             if path.stat().st_size:
                 self._view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
 
+    @property
+    def size_bytes(self) -> int:
+        return len(self._view)
+
     def read(self, offset: int, tensor: TensorType, where: str) -> np.ndarray:
         """The array of a record, checked against the type that the program declares for it."""
         if offset % _ALIGNMENT or offset + _RECORD_BYTES > len(self._view):
             raise BundleError(f"{self._path}: {where}: no weight record at offset {offset}")
-        sentinel, blob_type, size, data, _ = _RECORD.unpack_from(self._view, offset)
+        sentinel, blob_type, size, data, padding = _RECORD.unpack_from(self._view, offset)
         dtype = DTYPES.get(tensor.dtype)
         if sentinel != _SENTINEL:
             raise BundleError(f"{self._path}: {where}: damaged weight record at offset {offset}")
         if dtype is None or dtype.blob is None or dtype.blob != blob_type:
             raise BundleError(f"{self._path}: {where}: record of type {blob_type} where {tensor.dtype} is declared")
-        if size != tensor.elements * dtype.numpy.itemsize:
+        is_packed = dtype.packed_bits is not None
+        if size != dtype.size_bytes(tensor.elements) or (is_packed and padding != 8 * size - tensor.elements * dtype.bits):
             raise BundleError(f"{self._path}: {where}: {size} bytes cannot fill {tensor.dtype} {list(tensor.shape)}")
         if data + size > len(self._view):
             raise BundleError(f"{self._path}: {where}: weights end at byte {data + size}, beyond the file")
         if data % _ALIGNMENT:
             raise BundleError(f"{self._path}: {where}: weights at byte {data}, which is no multiple of {_ALIGNMENT}")
-        return np.frombuffer(self._view[data : data + size], dtype.numpy).reshape(tensor.shape)
+        return dtype.array(self._view[data : data + size], tensor)
 
 
 def tensor_type(value_type: Any, where: str, limit: int = MAX_ELEMENTS) -> TensorType:
@@ -145,7 +176,7 @@ def tensor_type(value_type: Any, where: str, limit: int = MAX_ELEMENTS) -> Tenso
 def held_type(value_type: Any, where: str) -> TensorType:
     """The type of a value that is given or computed: one that the interpreter can hold, of at most MAX_COMPUTED elements."""
     tensor = tensor_type(value_type, where, MAX_COMPUTED)
-    if tensor.dtype not in DTYPES:
+    if tensor.dtype not in DTYPES or DTYPES[tensor.dtype].packed_bits is not None:
         raise BundleError(f"{where}: values of type {tensor.dtype} are not supported")
     return tensor
 
@@ -173,9 +204,9 @@ def _immediate(proto: Any, dtype: DType, tensor: TensorType, where: str) -> np.n
     """A constant inside the program, writable and of its own memory."""
     values = getattr(proto, dtype.field).values
     if dtype.field == "bytes":
-        if len(values) != tensor.elements * dtype.numpy.itemsize:
+        if len(values) != dtype.size_bytes(tensor.elements):
             raise BundleError(f"{where}: {len(values)} bytes cannot fill {tensor.dtype} {list(tensor.shape)}")
-        return np.frombuffer(values, dtype.numpy).reshape(tensor.shape).copy()
+        return np.array(dtype.array(values, tensor))
     if len(values) != tensor.elements:
         raise BundleError(f"{where}: {len(values)} values cannot fill {tensor.dtype} {list(tensor.shape)}")
     if dtype.field == "ints" and values:

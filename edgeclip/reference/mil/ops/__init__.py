@@ -21,8 +21,11 @@ _FAMILIES = (
     "gathering",
     "linear",
     "normalization",
+    "palette",
+    "quantization",
     "reduction",
     "shape",
+    "sparse",
 )
 
 
@@ -31,4 +34,4 @@ def operations() -> dict[str, Op]:
     """All operations by name; imports the families on first use."""
     for family in _FAMILIES:
         importlib.import_module(f"{__name__}.{family}")
-    return dict(OPS)
+    return {name: Op(name, tuple(forms)) for name, forms in OPS.items()}

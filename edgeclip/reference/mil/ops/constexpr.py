@@ -1,20 +1,11 @@
-"""Compressed constants, decoded when a program is loaded."""
+"""Compressed constants that are numbers times scales, decoded when a program is loaded."""
 
 from __future__ import annotations
 
 from edgeclip.errors import BundleError
-from edgeclip.reference.mil.ops.axes import places
+from edgeclip.reference.mil.ops.axes import along
+from edgeclip.reference.mil.ops.sparse import dense, picked
 from edgeclip.reference.mil.ops.table import Tensor, op
-
-
-def _along(values: Tensor, data: Tensor, axis: int) -> Tensor:
-    """A scalar, or one value for each place of `axis`, shaped to broadcast with `data`."""
-    if values.dim() == 0:
-        return values.float()
-    (axis,) = places("constexpr_affine_dequantize", (axis,), data.dim())
-    if values.shape != (data.shape[axis],):
-        raise BundleError(f"constexpr_affine_dequantize: {list(values.shape)} values for an axis of {data.shape[axis]}")
-    return values.float().reshape([-1 if k == axis else 1 for k in range(data.dim())])
 
 
 def _spread(values: Tensor, data: Tensor) -> Tensor:
@@ -22,22 +13,40 @@ def _spread(values: Tensor, data: Tensor) -> Tensor:
     if values.dim() != data.dim() or any(
         not blocks or size % blocks for size, blocks in zip(data.shape, values.shape, strict=True)
     ):
-        raise BundleError(f"constexpr_blockwise_shift_scale: blocks {list(values.shape)} of data {list(data.shape)}")
+        raise BundleError(f"blocks {list(values.shape)} of data {list(data.shape)}")
     for axis, (size, blocks) in enumerate(zip(data.shape, values.shape, strict=True)):
-        values = values.repeat_interleave(size // blocks, axis)
+        if 1 < blocks < size:  # one for all, and one for each, spread by themselves
+            values = values.repeat_interleave(size // blocks, axis)
     return values.float()
 
 
 @op("constexpr_affine_dequantize")
 def constexpr_affine_dequantize(*, quantized_data: Tensor, zero_point: Tensor, scale: Tensor, axis: int) -> Tensor:
     """iOS16 form: (q - zero_point) * scale, per tensor or along `axis`."""
-    return (quantized_data.float() - _along(zero_point, quantized_data, axis)) * _along(scale, quantized_data, axis)
+    shifted = quantized_data.float() - along(zero_point, quantized_data, axis)
+    return shifted * along(scale, quantized_data, axis)
 
 
 @op("constexpr_blockwise_shift_scale")
 def constexpr_blockwise_shift_scale(*, data: Tensor, scale: Tensor, offset: Tensor | None = None) -> Tensor:
     """iOS18 form: (q - offset) * scale; `scale` and `offset` have one value per block along every axis."""
     if offset is not None and offset.shape != scale.shape:
-        raise BundleError(f"constexpr_blockwise_shift_scale: offset {list(offset.shape)} for scale {list(scale.shape)}")
+        raise BundleError(f"offset {list(offset.shape)} for scale {list(scale.shape)}")
     shifted = data.float() if offset is None else data.float() - _spread(offset, data)
     return shifted * _spread(scale, data)
+
+
+@op("constexpr_sparse_blockwise_shift_scale")
+def constexpr_sparse_blockwise_shift_scale(
+    *, data_mask: Tensor, nonzero_data: Tensor, scale: Tensor, offset: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The same for the places of a mask: the mask, and what lies there, in row-major order."""
+    data = constexpr_blockwise_shift_scale(data=dense(nonzero_data, data_mask), scale=scale, offset=offset)
+    return data_mask, picked(data, data_mask, nonzero_data.numel())
+
+
+@op("constexpr_cast")
+def constexpr_cast(*, source_val: Tensor, output_dtype: str) -> Tensor:
+    if output_dtype != "fp32":  # the only one that the format knows
+        raise BundleError(f"unknown dtype {output_dtype!r}")
+    return source_val.float()
