@@ -44,7 +44,8 @@ class Artifact(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One converted tower. `sha256` of a folder is that of its listing, see `tree_sha256`.
 
     layers: how each named weight is stored, where that differs between weights; `edgeclip convert --layers` takes it back.
-    calibration: the hash of the inputs that the scheme looked at. kept_fp32: results that float16 would ruin. min_cosine: the floor that scheme `auto` was asked to hold.
+    calibration: the hash of the inputs that the scheme looked at. min_cosine: what scheme `auto` promises of every embedding.
+    kept_fp32: results that float16 would ruin.
     """
 
     tower: Tower

@@ -81,7 +81,7 @@ def convert(
     force: bool = False,
     progress: Progress = silent,
     towers: tuple[Tower, ...] = TOWERS,
-    calibration: Calibration = Calibration(),
+    calibration: Calibration | None = None,
 ) -> ConvertResult:
     """Convert one model to the given targets and write, or extend, the bundle at `out`.
 
@@ -94,6 +94,7 @@ def convert(
     jobs = [_Job(TARGETS[options.target].load(), options, tower) for tower in TOWERS if tower in towers for options in targets]
     for job in jobs:
         job.recipe(model, "")  # what cannot be done is an error before anything heavy begins
+    calibration = calibration or Calibration()
     calibration.check()
     weights = spec.default_weights if weights is None else weights
     existing = _existing(out, force)
@@ -210,9 +211,7 @@ def _write_files(folder: Path, loaded: LoadedModel) -> tuple[FileEntry, ...]:
     )
 
 
-def _lower_all(
-    loaded: LoadedModel, jobs: list[_Job], folder: Path, samples: Samples, progress: Progress
-) -> Iterator[Artifact]:
+def _lower_all(loaded: LoadedModel, jobs: list[_Job], folder: Path, samples: Samples, progress: Progress) -> Iterator[Artifact]:
     """Lower each tower for every target; targets that take it as it is share one export."""
     from edgeclip.models.towers import export_tower
 
@@ -233,7 +232,14 @@ def _lower_all(
 
 
 def _lower(
-    loaded: LoadedModel, job: _Job, jobs: list[_Job], recipe: Recipe, exported: Any, folder: Path, samples: Samples, progress: Progress
+    loaded: LoadedModel,
+    job: _Job,
+    jobs: list[_Job],
+    recipe: Recipe,
+    exported: Any,
+    folder: Path,
+    samples: Samples,
+    progress: Progress,
 ) -> Artifact:
     spec, tower, target = loaded.spec, exported.tower, job.target
     path = folder / target.name / f"{target.file_stem(spec, tower, recipe.convention)}{target.suffix}"
@@ -264,7 +270,7 @@ def _lower(
         token_table=recipe.token_table,
         convention=recipe.convention,
         calibration=samples.sha256(tower) if lowered.calibrated else None,
-        min_cosine=goal.floor if recipe.scheme == "auto" else None,
+        min_cosine=lowered.min_cosine,
         layers=None if lowered.layers is None else dict(lowered.layers),
         kept_fp32=lowered.kept_fp32,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edgeclip.registry import Registry
 
@@ -163,5 +163,5 @@ class TargetOptions:
     layout: str | None = None
     token_table: str | None = None
     convention: str | None = None
-    goal: Goal = Goal()
+    goal: Goal = field(default_factory=Goal)
     layers: Mapping[str, Mapping[str, str]] | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -32,12 +32,13 @@ class Interface:
 class Lowered:
     """What a lowering decided besides the artifact: how each weight is stored, which results stay in float32.
 
-    calibrated: whether it looked at the calibration samples.
+    calibrated: whether it looked at the calibration samples. min_cosine: what scheme `auto` promises.
     """
 
     layers: Mapping[str, str] | None = None
     kept_fp32: tuple[str, ...] = ()
     calibrated: bool = False
+    min_cosine: float | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Context:
 
     samples: Callable[[], np.ndarray]
     originals: Callable[[], np.ndarray]
-    goal: Goal = Goal()
+    goal: Goal = field(default_factory=Goal)
     cache: Path | None = None
     progress: Progress = silent
 

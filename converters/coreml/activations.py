@@ -26,27 +26,27 @@ def activation_ranges(path: Path, samples: np.ndarray) -> dict[str, dict[str, fl
     import torch
 
     from edgeclip.reference.mil.interpreter import MilModel
+    from edgeclip.reference.mil.steps import Step
 
     model = MilModel.load(path, "fp16")
     given = model.program.inputs[0]
     wanted = {source for step in model.program.steps if step.op in _QUANTIZED for source in [step.inputs.get("x")]}
     ranges: dict[str, dict[str, float]] = {}
 
-    def see(name: str, value: torch.Tensor) -> None:
-        if name not in wanted or not value.is_floating_point():
-            return
+    def widen(name: str, value: torch.Tensor) -> None:
         flat = value.reshape(-1)
         outside = max(1, round((1 - _KEPT_SHARE) / 2 * flat.numel()))
         low, high = float(flat.kthvalue(outside).values), float((-flat).kthvalue(outside).values) * -1
         known = ranges.setdefault(name, {"rmin": low, "rmax": high})
         known["rmin"], known["rmax"] = min(known["rmin"], low), max(known["rmax"], high)
 
+    def see(step: Step, results: tuple[torch.Tensor, ...]) -> None:
+        for (name, _), value in zip(step.outputs, results, strict=True):
+            if name in wanted and value.is_floating_point():
+                widen(name, value)
+
     for row in samples:
-        value = to_pixels(row) if given.color else row[None]
-        model.run(
-            {given.name: value},
-            observe=lambda step, results: [see(n, v) for (n, _), v in zip(step.outputs, results, strict=True)],
-        )
+        model.run({given.name: to_pixels(row) if given.color else row[None]}, observe=see)
     return ranges
 
 
@@ -54,8 +54,8 @@ def quantize_activations(model: Any, ranges: dict[str, dict[str, float]]) -> Any
     """Put a quantize-dequantize pair, int8 and symmetric, before each convolution and linear layer whose input has a range."""
     import coremltools as ct
     import coremltools.optimize.coreml as cto
-    from coremltools.converters.mil.mil.passes.pass_registry import PASS_REGISTRY
     from coremltools.converters.mil.mil.passes.graph_pass import PassOption
+    from coremltools.converters.mil.mil.passes.pass_registry import PASS_REGISTRY
     from coremltools.models.utils import _apply_graph_pass
 
     int8 = cto.OpLinearQuantizerConfig(mode="linear_symmetric", dtype="int8", granularity="per_tensor")

@@ -9,9 +9,7 @@ from edgeclip.models.towers import ExportedTower
 from edgeclip.target import Interface
 
 
-def to_program(
-    exported: ExportedTower, interface: Interface, min_os: str, half: bool, keep_fp32: Collection[str] = ()
-) -> Any:
+def to_program(exported: ExportedTower, interface: Interface, min_os: str, half: bool, keep_fp32: Collection[str] = ()) -> Any:
     """Convert a tower to a coremltools model of static shape, batch 1.
 
     half: compute in float16, except for the operations named in `keep_fp32`.

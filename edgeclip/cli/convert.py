@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -9,9 +10,11 @@ import click
 from edgeclip.cli.output import common_options, print_json, working
 from edgeclip.cli.table import print_table
 from edgeclip.errors import UsageError
+from edgeclip.layers import read_layers
 from edgeclip.models import DEFAULT_MODEL, MODELS
 from edgeclip.plugins import TARGETS
-from edgeclip.recipe import SCHEMES, TargetOptions
+from edgeclip.recipe import SCHEMES, Goal, TargetOptions
+from edgeclip.spec import TOWERS, Tower
 
 
 @click.command("convert")
@@ -20,7 +23,24 @@ from edgeclip.recipe import SCHEMES, TargetOptions
 @click.option("--scheme", metavar="S", help=f"{', '.join(SCHEMES)}. Default: coreml fp16, executorch fp32.")
 @click.option("--weights", metavar="SRC", help="A checkpoint file, hub, demo or seeded:N. Default: hub; demo for demo models.")
 @click.option("--backend", metavar="B", help="Backend of executorch. Default: xnnpack.")
-@click.option("--min-os", metavar="OS", help="OS floor of coreml: iOS16, iOS17 or iOS18. Default: iOS17.")
+@click.option("--min-os", metavar="OS", help="OS floor of coreml: iOS16, iOS17 or iOS18. Default: iOS17, or what S needs.")
+@click.option("--tower", "towers", multiple=True, type=click.Choice(TOWERS), help="Only this tower; repeatable. Default: both.")
+@click.option(
+    "--token-table", metavar="F", help="How coreml stores the token embedding table: fp16, w8, pal4, ... Default: as S."
+)
+@click.option("--layout", metavar="L", help="coreml: ane, rewritten for the Neural Engine (default), or plain.")
+@click.option("--convention", metavar="C", help="Names that apps expect of coreml: apple (default) or queryable.")
+@click.option("--min-cosine", type=click.FloatRange(0, 1), help="--scheme auto: smallest cosine to hold. Default: 0.995.")
+@click.option("--max-mb", type=click.FloatRange(0, min_open=True), help="--scheme auto: the most that the packages may take.")
+@click.option(
+    "--layers", type=click.Path(path_type=Path), metavar="FILE", help="A form for each weight: JSON, or a bundle of auto's."
+)
+@click.option(
+    "--calibration-images", type=click.Path(path_type=Path), metavar="DIR", help="Pictures for w8a8 and auto. Default: drawn."
+)
+@click.option(
+    "--calibration-texts", type=click.Path(path_type=Path), metavar="FILE", help="Texts for w8a8 and auto, one a line."
+)
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Bundle folder. Default: artifacts/MODEL.")
 @click.option("--force", is_flag=True, help="Replace what is in the way: the targets named, or a bundle of other weights.")
 @common_options
@@ -31,6 +51,15 @@ def command(
     weights: str | None,
     backend: str | None,
     min_os: str | None,
+    towers: tuple[Tower, ...],
+    token_table: str | None,
+    layout: str | None,
+    convention: str | None,
+    min_cosine: float | None,
+    max_mb: float | None,
+    layers: Path | None,
+    calibration_images: Path | None,
+    calibration_texts: Path | None,
     out: Path | None,
     force: bool,
     as_json: bool,
@@ -43,16 +72,28 @@ def command(
     """
     name = DEFAULT_MODEL if model is None else model
     MODELS[name]  # a miss is an error before anything heavy is imported
-    options = [_options(target, scheme, backend, min_os, len(targets)) for target in dict.fromkeys(targets)]
+    given = TargetOptions(
+        "",
+        scheme=scheme or ("auto" if layers else None),
+        backend=backend,
+        min_os=min_os,
+        layout=layout,
+        token_table=token_table,
+        convention=convention,
+        goal=Goal(min_cosine, max_mb),
+    )
+    options = [_options(target, given, layers, len(targets)) for target in dict.fromkeys(targets)]
     out = Path("artifacts") / name if out is None else out
     if model is None:
         click.echo(f"no MODEL given: converting the demo model {name}", err=True)
 
+    from edgeclip.calibration import Calibration
     from edgeclip.data.licences import licence_summary
     from edgeclip.pipeline import convert
 
+    calibration = Calibration(calibration_images, calibration_texts)
     with working(verbose) as progress:
-        result = convert(name, options, out, weights=weights, force=force, progress=progress)
+        result = convert(name, options, out, weights, force, progress, towers=towers or TOWERS, calibration=calibration)
     if as_json:
         import msgspec
 
@@ -70,21 +111,39 @@ def command(
         [(a.target, a.scheme, a.tower, f"{a.size_bytes / 1e6:.1f}", a.path) for a in result.artifacts],
         right=(3,),
     )
+    for artifact in result.artifacts:
+        if artifact.kept_fp32:
+            click.echo(f"{artifact.label}: kept in float32, as float16 ruins them: {', '.join(artifact.kept_fp32)}")
     click.echo(f"\nbundle: {result.bundle}  ({result.wall_s:.0f} s, peak memory {result.peak_rss_mb / 1024:.1f} GB)")
     click.echo(f"licence of the weights: {licence_summary(result.manifest.weights.licence)}")
     click.echo(f"next: edgeclip verify {result.bundle}")
 
 
-def _options(target: str, scheme: str | None, backend: str | None, min_os: str | None, count: int) -> TargetOptions:
+# What only some targets can choose, and where a target says so.
+_CHOICES = {
+    "backend": "backends",
+    "min_os": "os_floors",
+    "layout": "layouts",
+    "token_table": "token_tables",
+    "convention": "conventions",
+}
+
+
+def _options(target: str, given: TargetOptions, layers: Path | None, count: int) -> TargetOptions:
     """Options of one target. An option that only one target knows is not held against the others of the same command."""
-    plugin = TARGETS[target]
-    lowered = plugin.load() if count > 1 else None
-    if lowered is not None and scheme is not None and scheme in SCHEMES and scheme not in lowered.schemes:
-        known = ", ".join(lowered.schemes)
+    plugin = TARGETS[target].load() if count > 1 or layers else None
+    options = replace(given, target=target)
+    if plugin is None:
+        return options
+    scheme = given.scheme
+    if count > 1 and scheme is not None and scheme in SCHEMES and scheme not in plugin.schemes:
+        known = ", ".join(plugin.schemes)
         raise UsageError(f"--scheme {scheme}: {target} can do {known}; give each target a command of its own")
-    return TargetOptions(
-        target,
-        scheme=scheme,
-        backend=backend if lowered is None or lowered.backends else None,
-        min_os=min_os if lowered is None or lowered.os_floors else None,
-    )
+    if layers is not None:
+        if scheme != "auto":
+            raise UsageError(f"--layers goes with --scheme auto, not {scheme}")
+        options = replace(options, layers=read_layers(layers, target))
+    for name, known in _CHOICES.items():
+        if count > 1 and not getattr(plugin, known):
+            options = replace(options, **{name: None})  # type: ignore[arg-type]
+    return options

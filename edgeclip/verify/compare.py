@@ -12,7 +12,7 @@ import json
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +184,8 @@ def _row(
 ) -> Row:
     original, other = originals[artifact.tower], originals["text" if artifact.tower == "image" else "image"]
     threshold = SCHEMES[artifact.scheme].threshold
+    if artifact.min_cosine is not None:
+        threshold = replace(threshold, cosine_min=artifact.min_cosine)
     common: dict[str, Any] = {
         "tower": artifact.tower,
         "target": artifact.target,

@@ -169,7 +169,9 @@ def _pruned_int8(weight: Weight, min_os: str) -> np.ndarray:
 
 
 _add("fp16", 16, "iOS16", lambda w, o: (), lambda w, o: w.values)
-_add("w8", 8, "iOS16", lambda w, o: (("linear", _linear("int8", granularity="per_channel")),), lambda w, o: _per_channel(w, 127))
+_add(
+    "w8", 8, "iOS16", lambda w, o: (("linear", _linear("int8", granularity="per_channel")),), lambda w, o: _per_channel(w, 127)
+)
 _add("w4", 4, "iOS18", _int4, _int4_values)
 for _bits in (8, 6, 4, 3, 2):
     # a table of 8 entries is a form of its own only since iOS18

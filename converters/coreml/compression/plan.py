@@ -32,7 +32,7 @@ def _needed_by(name: str | None) -> str:
     if name == "w8a8":
         return "iOS17"  # `quantize` and `dequantize` of activations
     form = None if name is None else form_of(name)
-    return FORMS[form].min_os if form in FORMS else "iOS16"
+    return FORMS[form].min_os if form is not None and form in FORMS else "iOS16"
 
 
 def check_floor(recipe: Recipe) -> None:
@@ -52,7 +52,7 @@ def plan_for(recipe: Recipe, weights: Mapping[str, Weight]) -> Plan:
     form = form_of(recipe.scheme)
     if recipe.layers is not None:
         return _given(recipe, weights)
-    plan = {name: form for name in weights} if form is not None else {}
+    plan = dict.fromkeys(weights, form) if form is not None else {}
     if recipe.token_table is not None:
         plan |= {name: recipe.token_table for name, weight in weights.items() if weight.is_token_table}
     return plan

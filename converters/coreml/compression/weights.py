@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from edgeclip.reference.mil.package import Package
 from edgeclip.reference.mil.values import decode
@@ -59,7 +60,9 @@ def find_weights(path: Path) -> dict[str, Weight]:
                 if value is None or value.WhichOneof("value") != "blobFileValue":
                     continue
                 weights = package.weights(value.blobFileValue.fileName)
-                array = decode(value, weights, f"{path}: {argument.name}").numpy()
+                decoded = decode(value, weights, f"{path}: {argument.name}")
+                assert isinstance(decoded, torch.Tensor)
+                array = decoded.numpy()
                 if array.size > SMALLEST and array.ndim > 1:
                     axes = _axes(operation, operand, constants, array.ndim)
                     found.setdefault(argument.name, Weight(argument.name, operation.type, array.shape, *axes, array))
