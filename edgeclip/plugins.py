@@ -46,6 +46,7 @@ class Plugin:
 
 TARGETS: Registry[Plugin] = Registry("target")
 RUNTIMES: Registry[Plugin] = Registry("runtime")  # in the order in which `classify` prefers them
+PLACEMENTS: Registry[Plugin] = Registry("placement")  # by target: which operations an accelerator would run
 
 for _plugin in (
     Plugin("coreml", "converters.coreml.target:TARGET", "Core ML .mlpackage for iOS and macOS", ("coremltools",)),
@@ -66,3 +67,8 @@ for _plugin in (
     Plugin("torch", "edgeclip.reference.torch_runtime:RUNTIME", "the original model in PyTorch", ("torch",)),
 ):
     RUNTIMES.add(_plugin.name, _plugin)
+
+PLACEMENTS.add(
+    "coreml",
+    Plugin("coreml", "converters.coreml.neural_engine.placement:placement", "Apple's Neural Engine", ("coremltools",)),
+)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from converters.coreml.neural_engine.graph import main_block
-from converters.coreml.weights import stored_weights
+from converters.coreml.storage import stored_weights
 from edgeclip.reference.mil.package import Package
 
 

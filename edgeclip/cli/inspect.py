@@ -8,26 +8,41 @@ from typing import Any
 import click
 
 from edgeclip.cli.output import common_options, print_json, working
+from edgeclip.errors import UsageError
 
 _OPS_SHOWN = 12
 
 
 @click.command("inspect")
 @click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--ane", is_flag=True, help="Add where the ops of Core ML artifacts run: on the Neural Engine or not, and why.")
+@click.option(
+    "--strict", is_flag=True, help="With --ane: exit 1 if an op but the token lookup cannot run on the Neural Engine."
+)
+@click.option("--all-ops", is_flag=True, help="With --ane: list every op.")
 @common_options
-def command(bundle: Path, as_json: bool, verbose: bool) -> None:
+def command(bundle: Path, ane: bool, strict: bool, all_ops: bool, as_json: bool, verbose: bool) -> int:
     """Show what is in BUNDLE: inputs and outputs, sizes, ops and weights by type, delegates, tools. Checks all hashes."""
+    for name, given in (("--strict", strict), ("--all-ops", all_ops)):
+        if given and not ane:
+            raise UsageError(f"{name} goes with --ane")
     with working(verbose) as progress:
         from edgeclip.inspection import inspect
 
-        result = inspect(bundle, progress)
+        result = inspect(bundle, progress, neural_engine=ane)
     if as_json:
         print_json(result)
     else:
-        _print(result)
+        _print(result, all_ops)
+    return 1 if strict and any(_avoidable(entry) for entry in result["contents"]) else 0
 
 
-def _print(result: dict[str, Any]) -> None:
+def _avoidable(entry: dict[str, Any]) -> int:
+    found = entry.get("neural_engine")
+    return found["summary"]["avoidable_errors"] if found else 0
+
+
+def _print(result: dict[str, Any], all_ops: bool) -> None:
     manifest = result["manifest"]
     weights, image, text = manifest["weights"], manifest["image"], manifest["text"]
     use = "commercial use allowed" if weights["licence"]["commercial_use"] else "no commercial use"
@@ -45,8 +60,14 @@ def _print(result: dict[str, Any]) -> None:
     click.echo(f"tools      {', '.join(f'{name} {version}' for name, version in manifest['tools'].items())}")
     contents = {entry["artifact"]: entry for entry in result["contents"]}
     for artifact in manifest["artifacts"]:
+        content = contents[artifact["path"]]
         click.echo("")
-        _print_artifact(artifact, contents[artifact["path"]])
+        _print_artifact(artifact, content)
+        if "neural_engine" in content:
+            from edgeclip.cli.neural_engine import print_placement
+
+            print_placement(content["neural_engine"], all_ops)
+    _print_sources(result["contents"])
 
 
 _RESIZE = {"shortest": "shortest side", "squash": "both sides"}
@@ -73,4 +94,19 @@ def _print_artifact(artifact: dict[str, Any], content: dict[str, Any]) -> None:
     rest = f", and {len(ops) - _OPS_SHOWN} more kinds" if len(ops) > _OPS_SHOWN else ""
     click.echo(f"  ops: {', '.join(f'{count} {name}' for name, count in ops[:_OPS_SHOWN])}{rest}")
     stored = [f"{w['values']:,} {name} ({w['bytes'] / 1e6:.2f} MB)" for name, w in content["weights"].items()]
-    click.echo(f"  weights: {', '.join(stored)}")
+    bits = content.get("bits_per_weight")
+    click.echo(f"  weights: {', '.join(stored)}{'' if bits is None else f'; {bits:.4g} bits a weight'}")
+
+
+def _print_sources(contents: list[dict[str, Any]]) -> None:
+    """The addresses of all documents that findings name, once."""
+    found = {
+        group["source"]["title"]: group["source"]["url"]
+        for entry in contents
+        if "neural_engine" in entry
+        for group in entry["neural_engine"]["summary"]["findings"]
+    }
+    if found:
+        click.echo("\nsources")
+        for title, url in found.items():
+            click.echo(f"  {title}: {url}")
