@@ -43,7 +43,7 @@ _INTEGER_CASES = tuple(
     Case(op, {"x": integers(3, 4), "y": integers(4, seed=1)}, note="int32")
     for op in ("add", "sub", "mul", "maximum", "minimum", "greater_equal", "less")
 )
-_UNARY_CASES = tuple(Case(op, {"x": 4 * floats(3, 7)}) for op in ("relu", "sigmoid", "tanh", "identity"))
+_UNARY_CASES = tuple(Case(op, {"x": 4 * floats(3, 7)}) for op in ("abs", "relu", "sigmoid", "tanh", "identity"))
 CASES = (
     *_BINARY_CASES,
     *_INTEGER_CASES,
@@ -54,6 +54,8 @@ CASES = (
     Case("minimum", {"x": _SPECIAL[:, None], "y": _SPECIAL}, note="special"),
     Case("pow", {"x": floats(3, 4, low=0.1), "y": floats(4)}),
     Case("pow", {"x": floats(3, 4), "y": np.float32(2)}, note="square"),
+    Case("clip", {"x": 2 * floats(3, 4), "alpha": -0.5, "beta": 1.0}),
+    Case("clip", {"x": _SPECIAL, "alpha": 0.0, "beta": 2.0}, note="special"),
     Case("sqrt", {"x": floats(3, 4, low=0.0)}),
     Case("rsqrt", {"x": floats(3, 4, low=0.1)}),
     Case("rsqrt", {"x": floats(3, 4, low=0.0), "epsilon": 0.5}),

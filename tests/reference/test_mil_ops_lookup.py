@@ -49,18 +49,16 @@ _GATHER_CASES = (
     Case("gather_nd", {"x": _CUBE, "indices": _int32([[-1, 0], [0, -4]])}, _gather_nd, note="negative"),
 )
 _TIES = np.array([[1, 3, 3, 0], [2, 2, 2, 2], [-1, -1, -3, -1], [0, 5, 4, 5]], np.float32)
+_REDUCTIONS = ("reduce_mean", "reduce_sum", "reduce_max", "reduce_l2_norm")
 _REDUCTION_CASES = (
     *(
         Case(op, {"x": _CUBE, "axes": axes, "keep_dims": keep}, tolerance=2e-6)
-        for op in ("reduce_mean", "reduce_sum", "reduce_l2_norm")
+        for op in _REDUCTIONS
         for axes in ((0,), (-1,), (1, 2), (0, -1), (0, 1, 2))
         for keep in (False, True)
     ),
-    *(Case(op, {"x": _CUBE}, note="all", tolerance=4e-6) for op in ("reduce_mean", "reduce_sum", "reduce_l2_norm")),
-    *(
-        Case(op, {"x": _CUBE, "keep_dims": True}, note="all", tolerance=4e-6)
-        for op in ("reduce_mean", "reduce_sum", "reduce_l2_norm")
-    ),
+    *(Case(op, {"x": _CUBE}, note="all", tolerance=4e-6) for op in _REDUCTIONS),
+    *(Case(op, {"x": _CUBE, "keep_dims": True}, note="all", tolerance=4e-6) for op in _REDUCTIONS),
     Case("reduce_sum", {"x": integers(3, 4), "axes": (1,)}, note="int32"),
     *(Case("reduce_argmax", {"x": _TIES, "axis": axis, "keep_dims": keep}) for axis in (0, 1, -1) for keep in (False, True)),
     Case("reduce_argmax", {"x": _TIES}, note="defaults"),

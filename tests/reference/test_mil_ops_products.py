@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgeclip.errors import BundleError
 from tests.reference.oracle import REFUSED, Case, check, each, floats, ours
 
 
@@ -56,6 +57,13 @@ def _batch_norm(
     return out if beta is None else out + channel(beta)
 
 
+def _einsum(*, values: tuple[np.ndarray, np.ndarray], equation: str) -> np.ndarray:
+    """Rows of the last axis times columns of the third from last."""
+    x, y = (np.moveaxis(part.astype(np.float64), -2, 0) for part in values)
+    del equation
+    return np.moveaxis(x @ y, 0, -2)
+
+
 def _heads(queries: int = 5, keys: int = 7, width: int = 8, values: int = 6, batch: tuple[int, ...] = (2, 3)) -> dict[str, Any]:
     return {
         "query": 2 * floats(*batch, queries, width),
@@ -84,6 +92,11 @@ _MATMULS: tuple[tuple[tuple[int, ...], tuple[int, ...], bool, bool], ...] = (
     ((4,), (6, 4, 3), False, False),
     ((4,), (6, 3, 4), False, True),
     ((1, 3, 4), (4, 5), False, False),
+)
+_EINSUMS: tuple[tuple[tuple[int, ...], tuple[int, ...], str], ...] = (
+    ((2, 3, 1, 4), (2, 4, 1, 5), "nchw,nwhu->nchu"),
+    ((1, 7, 2, 4), (1, 4, 2, 7), "bkhc,bchq->bkhq"),
+    ((3, 2, 4), (4, 2, 5), "chw,whu->chu"),
 )
 _NORM = floats(2, 3, 4, 5) * 3 + 1
 _LAYER_NORMS: tuple[dict[str, Any], ...] = (
@@ -114,6 +127,13 @@ CASES = (
         Case("linear", {"x": floats(*x), "weight": floats(5, 4, seed=1)} | bias, note=f"{x}")
         for x in ((4,), (3, 4), (2, 3, 4))
         for bias in ({}, {"bias": floats(5, seed=2)})
+    ),
+    *(
+        Case(
+            "einsum", {"values": (floats(*x), floats(*y, seed=1)), "equation": equation}, oracle, note=f"{x}{y}", tolerance=3e-6
+        )
+        for x, y, equation in _EINSUMS
+        for oracle in (_einsum, None)
     ),
     *(Case("scaled_dot_product_attention", inputs, _attention, "iOS18", note) for note, inputs in _ATTENTION_INPUTS),
     *(
@@ -153,6 +173,20 @@ def test_a_finite_causal_mask_is_exact() -> None:
     (finite,) = ours("scaled_dot_product_attention", **inputs, attn_mask=_CAUSAL)
     (boolean,) = ours("scaled_dot_product_attention", **inputs, attn_mask=_CAUSAL == 0)
     np.testing.assert_array_equal(finite, boolean)
+
+
+def test_einsum_broadcasts_batch_and_height() -> None:
+    x, y = floats(2, 3, 1, 4), floats(1, 4, 5, 6, seed=1)
+    (got,) = ours("einsum", values=(x, y), equation="nchw,nwhu->nchu")
+    np.testing.assert_allclose(got, _einsum(values=(x, y), equation=""), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "equation", ["nchw,nhwu->nchu", "ij,jk->ik", "nnhw,nwhu->nnhu", "nchw,nwhu", "...c,...c->...", "(a+)+$"]
+)
+def test_einsum_knows_the_equations_of_the_format_only(equation: str) -> None:
+    with pytest.raises(BundleError, match="einsum: unknown equation"):
+        ours("einsum", values=(floats(2, 3, 4, 5), floats(2, 5, 4, 3)), equation=equation)
 
 
 @pytest.mark.parametrize("axes", [(4,), (-5,), (0, 7)])

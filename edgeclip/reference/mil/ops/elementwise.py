@@ -38,6 +38,16 @@ def minimum(*, x: Tensor, y: Tensor) -> Tensor:
     return torch.minimum(x, y)
 
 
+@op("clip")
+def clip(*, x: Tensor, alpha: float, beta: float) -> Tensor:
+    return x.clamp(alpha, beta)
+
+
+@op("abs")
+def absolute(*, x: Tensor) -> Tensor:
+    return x.abs()
+
+
 @op("pow")
 def power(*, x: Tensor, y: Tensor) -> Tensor:
     return torch.pow(x, y)

@@ -22,6 +22,11 @@ def reduce_sum(*, x: Tensor, axes: Ints | None = None, keep_dims: bool = False) 
     return x.sum(_axes(x, axes), keepdim=keep_dims, dtype=x.dtype)  # torch would widen integers to int64
 
 
+@op("reduce_max")
+def reduce_max(*, x: Tensor, axes: Ints | None = None, keep_dims: bool = False) -> Tensor:
+    return x.amax(_axes(x, axes), keepdim=keep_dims)
+
+
 @op("reduce_l2_norm")
 def reduce_l2_norm(*, x: Tensor, axes: Ints | None = None, keep_dims: bool = False) -> Tensor:
     return torch.linalg.vector_norm(x, dim=_axes(x, axes), keepdim=keep_dims)
