@@ -1,0 +1,91 @@
+"""Transformer blocks that keep tokens in (N, C, 1, L).
+
+Given:  x + ls_1(attn(ln_1(x))), then x + ls_2(mlp(ln_2(x))), x: (N, L, C), and RepMixer blocks between transposes
+Result: the same sums in (N, C, 1, L): attention split by heads, linear layers as 1x1 convolutions, norms over axis 1, and
+        no transpose between blocks.
+
+Identity: that of the parts; residual sums do not depend on the layout. A factor per channel behind a 1x1 convolution is left
+where it is: coremltools folds it (pass `fuse_conv_scale`).
+Why: a transpose on the Neural Engine is a copy through memory.
+Source: "Deploying Transformers on the Apple Neural Engine", principles 1 and 3.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from converters.coreml.layout.attention import SplitAttention, from_packed, from_torch
+from converters.coreml.layout.kinds import require, rewrites, rewritten
+from converters.coreml.layout.layer_norm import norm_into
+from converters.coreml.layout.pointwise import pointwise_linear
+
+
+class TokenBlock(nn.Module):
+    """Pre-norm attention and perceptron. Shapes: (N, C, 1, L), mask (1, L, 1, L) or None -> (N, C, 1, L)."""
+
+    def __init__(
+        self, ln_1: nn.Module, attn: SplitAttention, ln_2: nn.Module, mlp: nn.Module, ls_1: nn.Module, ls_2: nn.Module
+    ) -> None:
+        super().__init__()
+        self.ln_1, self.attn, self.ls_1 = ln_1, attn, ls_1
+        self.ln_2, self.mlp, self.ls_2 = ln_2, mlp, ls_2
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        x = x + self.ls_1(self.attn(self.ln_1(x), mask))
+        return x + self.ls_2(self.mlp(self.ln_2(x)))
+
+
+class MixerBlock(nn.Module):
+    """RepMixer and convolutional perceptron. Shapes: (N, C, 1, L) -> (N, C, 1, L); it has no use for a mask."""
+
+    def __init__(self, token_mixer: nn.Module, mlp: nn.Module, layer_scale: nn.Module) -> None:
+        super().__init__()
+        self.token_mixer, self.mlp, self.layer_scale = token_mixer, mlp, layer_scale
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        x = self.token_mixer(x)
+        return x + self.layer_scale(self.mlp(x))
+
+
+class ChannelScale(nn.Module):
+    """A factor per channel. Shapes: (N, C, H, W) -> (N, C, H, W)."""
+
+    gamma: Tensor
+
+    def __init__(self, gamma: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("gamma", gamma.detach().reshape(1, -1, 1, 1).clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gamma
+
+
+@rewrites("open_clip.transformer.ResidualAttentionBlock")
+def open_clip_block(block: Any) -> nn.Module:
+    require(block, not hasattr(block, "ln_1_kv"), "cross-attention")
+    return _token_block(block, from_torch(block.attn), block.ls_1, block.ls_2)
+
+
+@rewrites("edgeclip.models.hybrid_text.TransformerBlock")
+def hybrid_block(block: Any) -> nn.Module:
+    return _token_block(block, from_packed(block.attn, block.attn.heads), nn.Identity(), nn.Identity())
+
+
+@rewrites("edgeclip.models.hybrid_text.RepMixerBlock")
+def mixer_block(block: Any) -> nn.Module:
+    return MixerBlock(rewritten(block.token_mixer), rewritten(block.mlp), block.layer_scale)
+
+
+@rewrites("open_clip.transformer.LayerScale")
+def layer_scale(scale: Any) -> nn.Module:
+    return ChannelScale(scale.gamma)
+
+
+def _token_block(block: Any, attn: SplitAttention, ls_1: nn.Module, ls_2: nn.Module) -> TokenBlock:
+    mlp = block.mlp
+    for name, layer in mlp.named_children():
+        mlp.add_module(name, pointwise_linear(layer) if isinstance(layer, nn.Linear) else rewritten(layer))
+    ln_1 = norm_into(block.ln_1, *attn.inputs)
+    return TokenBlock(ln_1, attn, norm_into(block.ln_2, mlp[0]), mlp, rewritten(ls_1), rewritten(ls_2))

@@ -1,0 +1,78 @@
+"""The table of module kinds and their rewrites, and the walk that applies it.
+
+A kind is a class, named by module and qualified name, so that no row imports the library that has it. Classes are matched
+exactly: a subclass may compute something else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from torch import nn
+
+from edgeclip.errors import ConversionError
+from edgeclip.registry import Registry
+
+# Takes a module it may take apart, gives one that works on (N, C, H, W), with tokens as (N, C, 1, L).
+Rewrite = Callable[[Any], nn.Module]
+F = TypeVar("F", bound=Rewrite)
+
+REWRITES: Registry[Rewrite] = Registry("layout rewrite")
+
+# Kinds with weights that already work on (N, C, H, W), channel by channel or as convolutions.
+_FITTING = frozenset(
+    {
+        "torch.nn.modules.conv.Conv2d",
+        "torch.nn.modules.batchnorm.BatchNorm2d",
+        "timm.models.fastvit.LayerScale2d",
+        "edgeclip.models.hybrid_text.LayerScale",
+    }
+)
+
+
+class RefusedError(ConversionError):
+    """A module that cannot be rewritten; `for_neural_engine` adds where it is."""
+
+    def __init__(self, module: nn.Module, reason: str) -> None:
+        super().__init__(f"{type(module).__name__}: {reason}")
+        self.module = module
+        self.reason = reason
+
+
+def kind(module: nn.Module) -> str:
+    """`torch.nn.modules.linear.Linear`."""
+    return f"{type(module).__module__}.{type(module).__qualname__}"
+
+
+def rewrites(*kinds: str) -> Callable[[F], F]:
+    """Register a function as the rewrite of these kinds."""
+
+    def register(function: F) -> F:
+        for name in kinds:
+            REWRITES.add(name, function)
+        return function
+
+    return register
+
+
+def rewritten(module: nn.Module) -> nn.Module:
+    """The module in the new layout: by its row, or child by child, in place, where it only holds others.
+
+    Raises RefusedError for a module with weights that has no row and does not fit as it is.
+    """
+    name = kind(module)
+    if name in REWRITES:
+        return REWRITES[name](module)
+    own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+    if own and name not in _FITTING:
+        raise RefusedError(module, "has no rewrite")
+    for child_name, child in module.named_children():
+        module.add_module(child_name, rewritten(child))
+    return module
+
+
+def require(module: nn.Module, holds: bool, what: str) -> None:
+    """Refuse a variant of a known kind that its rewrite does not cover."""
+    if not holds:
+        raise RefusedError(module, f"{what} has no rewrite")

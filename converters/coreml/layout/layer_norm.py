@@ -1,0 +1,64 @@
+"""LayerNorm over channels, the scale and shift moved into the layers behind it.
+
+Given:  y = W (g * s(x) + h) + b         x: (N, L, C), s(x) = (x - mean) * rsqrt(variance + eps) over the last axis
+Result: y = (W diag(g)) s(x) + (W h + b)  x: (N, C, 1, L), s over axis 1
+
+Identity: W (g * s + h) = (W diag(g)) s + W h.
+Why: tokens stay in the layout of the convolutions. Without scale and shift, coremltools recognises these six operations,
+written as below, as one `layer_norm` over axis 1 (pass `fuse_layernorm_or_instancenorm`, pattern 5). With them it wants the
+shift divided by the scale, which fails where a scale is 0. In float16 the one operation rounds once; six would each
+round, and the square of x - mean overflows from 256 on.
+Source: ml-ane-transformers, `LayerNormANE`; the coremltools pass.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class ChannelNorm(nn.Module):
+    """LayerNorm over axis 1, by default without scale and shift. Shapes: (N, C, H, W) -> (N, C, H, W)."""
+
+    scale: Tensor | None
+    shift: Tensor | None
+
+    def __init__(self, eps: float, scale: Tensor | None = None, shift: Tensor | None = None) -> None:
+        super().__init__()
+        self.eps = eps
+        self.register_buffer("scale", None if scale is None else scale.detach().reshape(1, -1, 1, 1).clone())
+        self.register_buffer("shift", None if shift is None else shift.detach().reshape(1, -1, 1, 1).clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        centred = x - x.mean(1, keepdim=True)
+        out = centred * torch.rsqrt((centred * centred).mean(1, keepdim=True) + self.eps)
+        if self.scale is not None:
+            out = out * self.scale
+        return out if self.shift is None else out + self.shift
+
+
+def channel_norm(norm: nn.Module) -> nn.Module:
+    """LayerNorm with its scale and shift, where no layer can take them; an Identity stays one."""
+    return ChannelNorm(norm.eps, norm.weight, norm.bias) if isinstance(norm, nn.LayerNorm) else norm
+
+
+@torch.no_grad()
+def norm_into(norm: nn.Module, *layers: nn.Module) -> nn.Module:
+    """LayerNorm without scale and shift; they go into 1x1 convolutions, in place: all that read its output.
+
+    An Identity stays one. If a layer is not a convolution, scale and shift stay.
+    """
+    if not isinstance(norm, nn.LayerNorm):
+        return norm
+    convs = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
+    if len(convs) < len(layers):
+        return channel_norm(norm)
+    for conv in convs:
+        matrix = conv.weight[:, :, 0, 0].double()  # rounded once, at the end
+        if norm.bias is not None:
+            shift = matrix @ norm.bias.double()
+            bias = shift if conv.bias is None else conv.bias.double() + shift
+            conv.bias = nn.Parameter(bias.to(conv.weight.dtype), requires_grad=False)
+        if norm.weight is not None:
+            conv.weight.copy_((matrix * norm.weight.double())[:, :, None, None])
+    return ChannelNorm(norm.eps)
