@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from converters.coreml.activations import activation_ranges, quantize_activations
-from converters.coreml.compression.plan import carry_out, check_stored, plan_for
-from converters.coreml.compression.weights import find_weights
+from converters.coreml.auto.search import search
+from converters.coreml.auto.sensitivity import Trial
+from converters.coreml.compression.plan import Plan, carry_out, check_stored, plan_for
+from converters.coreml.compression.weights import Weight, find_weights
 from converters.coreml.package import write_package
 from converters.coreml.precision import half_is_safe, keep_in_fp32
 from converters.coreml.program import to_program
-from edgeclip.errors import UsageError
+from edgeclip.errors import BudgetError, UsageError
 from edgeclip.models.towers import ExportedTower
 from edgeclip.progress import silent
 from edgeclip.recipe import Recipe
@@ -45,19 +47,37 @@ class Lowering:
         with self.progress(f"lowering the {self.exported.tower} tower: coreml {self.recipe.scheme}"):
             model, package, kept = self._float_program()
             weights = find_weights(package)
-            if self.recipe.scheme != "auto":
-                plan = plan_for(self.recipe, weights)
-                if self.recipe.scheme == "w8a8":
-                    model = quantize_activations(model, activation_ranges(package, self._samples()))
-                write_package(self._compressed(model, plan, weights), metadata, path)
-                check_stored(plan, path)
-                listed = plan if self.recipe.layers is not None else None
-                return Lowered(listed, kept, calibrated=self.recipe.scheme == "w8a8")
-        raise NotImplementedError
+        if self.recipe.scheme == "auto":
+            return self._write_auto(model, package, weights, kept, metadata, path)
+        with self.progress(f"compressing the {self.exported.tower} tower: {self.recipe.scheme}"):
+            if self.recipe.scheme == "w8a8":
+                model = quantize_activations(model, activation_ranges(package, self._samples()))
+            self._write(model, plan_for(self.recipe, weights), weights, metadata, path)
+        return Lowered(None, kept, calibrated=self.recipe.scheme == "w8a8")
 
-    def _compressed(self, model: Any, plan: dict[str, str], weights: Any) -> Any:
+    def _write_auto(
+        self, model: Any, package: Path, weights: dict[str, Weight], kept: tuple[str, ...], metadata: dict[str, str], path: Path
+    ) -> Lowered:
+        """Choose a form for each weight, unless a table of them was given, and measure the package that comes of it."""
+        samples = self._samples()
+        assert self.context is not None
+        if self.recipe.layers is not None:
+            plan = plan_for(self.recipe, weights)
+        else:
+            plan = search(package, weights, self.recipe, self.context, self.label).plan
+        with self.progress(f"compressing the {self.exported.tower} tower: {self.recipe.scheme}"):
+            self._write(model, plan, weights, metadata, path)
+            cosine = float(Trial(path, samples, self.context.originals()).cosines({}).min())
+        floor = self.context.goal.floor
+        if floor is not None and cosine < floor:
+            raise BudgetError(f"coreml: {self.label}: cosine {cosine:.6f} on the calibration samples, below {floor:g}")
+        # without a floor, what is promised of other samples is at most twice the loss seen here
+        return Lowered(plan, kept, calibrated=True, min_cosine=1 - 2 * (1 - cosine) if floor is None else floor)
+
+    def _write(self, model: Any, plan: Plan, weights: dict[str, Weight], metadata: dict[str, str], path: Path) -> None:
         assert self.recipe.min_os is not None
-        return carry_out(plan, weights, model, self.recipe.min_os)
+        write_package(carry_out(plan, weights, model, self.recipe.min_os), metadata, path)
+        check_stored(plan, path)
 
     def _float_program(self) -> tuple[Any, Path, tuple[str, ...]]:
         """The uncompressed program, a package of it, and the operations that stay in float32."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,9 +26,9 @@ _FLOORS = ("iOS16", "iOS17", "iOS18")
 class Form:
     """One way to store a weight.
 
-    bits: of each weight, without scales and tables. min_os: the first that reads it. steps(weight, min_os): which of
-    coremltools' passes to run, in order, and with what configuration. values(weight, min_os): the float array that such a
-    package decodes to.
+    bits: of each weight. extra_bytes(weight, min_os): what scales and tables take besides. min_os: the first that reads it.
+    steps(weight, min_os): which of coremltools' passes to run, in order, and with what configuration. values(weight, min_os):
+    the float array that such a package decodes to.
     """
 
     name: str
@@ -36,6 +36,14 @@ class Form:
     min_os: str
     steps: Callable[[Weight, str], tuple[tuple[str, Any], ...]]
     values: Callable[[Weight, str], np.ndarray]
+    extra_bytes: Callable[[Weight, str], float] = lambda weight, min_os: 0
+
+    def size(self, weight: Weight, min_os: str) -> int:
+        """Bytes in the weight file, without alignment."""
+        entries = lossless_entries(weight) if self.bits < 16 else None
+        if entries:
+            return round(weight.elements * math.log2(entries) / 8) + 2 * entries
+        return round(weight.elements * self.bits / 8 + self.extra_bytes(weight, min_os))
 
 
 FORMS: Registry[Form] = Registry("form of weights")
@@ -44,12 +52,6 @@ FORMS: Registry[Form] = Registry("form of weights")
 def at_least(min_os: str, floor: str) -> bool:
     """Whether an OS floor is `floor` or later."""
     return _FLOORS.index(min_os) >= _FLOORS.index(floor)
-
-
-def _add(
-    name: str, bits: float, min_os: str, steps: Callable[[Weight, str], Any], values: Callable[[Weight, str], np.ndarray]
-) -> None:
-    FORMS.add(name, Form(name, bits, min_os, steps, values))
 
 
 def lossless_entries(weight: Weight) -> int | None:
@@ -63,6 +65,25 @@ def lossless_entries(weight: Weight) -> int | None:
 
 def _half(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float16).astype(np.float32)
+
+
+def _scales(weight: Weight, min_os: str) -> float:
+    """A float16 scale for each output channel; before iOS18, a zero point too."""
+    return weight.shape[weight.output_axis] * (2 if at_least(min_os, "iOS18") else 3)
+
+
+def _block_scales(weight: Weight, min_os: str) -> float:
+    return 2 * weight.elements / _block(weight) if _block(weight) else _scales(weight, min_os)
+
+
+def _tables(bits: int, width: int = 2) -> Callable[[Weight, str], float]:
+    """Look-up tables of `width` bytes an entry."""
+
+    def size(weight: Weight, min_os: str) -> float:
+        group = _group(weight, min_os)
+        return (weight.shape[weight.output_axis] // group if group else 1) * width * 2**bits
+
+    return size
 
 
 def _symmetric(values: np.ndarray, axes: tuple[int, ...], limit: int) -> np.ndarray:
@@ -88,6 +109,10 @@ def _linear(dtype: str, **more: Any) -> Any:
     import coremltools.optimize.coreml as cto
 
     return cto.OpLinearQuantizerConfig(mode="linear_symmetric", dtype=dtype, weight_threshold=0, **more)
+
+
+def _int8(weight: Weight, min_os: str) -> tuple[tuple[str, Any], ...]:
+    return (("linear", _linear("int8", granularity="per_channel")),)
 
 
 def _int4(weight: Weight, min_os: str) -> tuple[tuple[str, Any], ...]:
@@ -147,10 +172,18 @@ def _palette_values(bits: int, lut_limit: int | None = None) -> Callable[[Weight
     return values
 
 
-def _pruner() -> Any:
+def _palette_int8(weight: Weight, min_os: str) -> tuple[tuple[str, Any], ...]:
+    return (*_palette(4)(weight, min_os), ("joint", _linear("int8", granularity="per_tensor")))
+
+
+def _prune(weight: Weight, min_os: str) -> tuple[tuple[str, Any], ...]:
     import coremltools.optimize.coreml as cto
 
-    return cto.OpMagnitudePrunerConfig(target_sparsity=0.5, weight_threshold=0)
+    return (("prune", cto.OpMagnitudePrunerConfig(target_sparsity=0.5, weight_threshold=0)),)
+
+
+def _prune_int8(weight: Weight, min_os: str) -> tuple[tuple[str, Any], ...]:
+    return (*_prune(weight, min_os), ("joint", _linear("int8", granularity="per_channel")))
 
 
 def _pruned(weight: Weight, min_os: str) -> np.ndarray:
@@ -163,31 +196,20 @@ def _pruned(weight: Weight, min_os: str) -> np.ndarray:
 
 
 def _pruned_int8(weight: Weight, min_os: str) -> np.ndarray:
-    from dataclasses import replace
-
     return _per_channel(replace(weight, values=_pruned(weight, min_os)), 127)
 
 
-_add("fp16", 16, "iOS16", lambda w, o: (), lambda w, o: w.values)
-_add(
-    "w8", 8, "iOS16", lambda w, o: (("linear", _linear("int8", granularity="per_channel")),), lambda w, o: _per_channel(w, 127)
-)
-_add("w4", 4, "iOS18", _int4, _int4_values)
-for _bits in (8, 6, 4, 3, 2):
-    # a table of 8 entries is a form of its own only since iOS18
-    _add(f"pal{_bits}", _bits, "iOS18" if _bits == 3 else "iOS16", _palette(_bits), _palette_values(_bits))
-_add(
-    "pal4-lut8",
-    4,
-    "iOS18",
-    lambda w, o: (*_palette(4)(w, o), ("joint", _linear("int8", granularity="per_tensor"))),
-    _palette_values(4, lut_limit=127),
-)
-_add("prune50", 9, "iOS16", lambda w, o: (("prune", _pruner()),), _pruned)  # half of 16 bits, and a mask
-_add(
-    "prune50-w8",
-    5,
-    "iOS18",
-    lambda w, o: (("prune", _pruner()), ("joint", _linear("int8", granularity="per_channel"))),
-    _pruned_int8,
-)
+for _form in (
+    Form("fp16", 16, "iOS16", lambda w, o: (), lambda w, o: w.values),
+    Form("w8", 8, "iOS16", _int8, lambda w, o: _per_channel(w, 127), _scales),
+    Form("w4", 4, "iOS18", _int4, _int4_values, _block_scales),
+    *(
+        # a table of 8 entries is stored in 3 bits only since iOS18
+        Form(f"pal{bits}", bits, "iOS18" if bits == 3 else "iOS16", _palette(bits), _palette_values(bits), _tables(bits))
+        for bits in (8, 6, 4, 3, 2)
+    ),
+    Form("pal4-lut8", 4, "iOS18", _palette_int8, _palette_values(4, lut_limit=127), _tables(4, width=1)),
+    Form("prune50", 9, "iOS16", _prune, _pruned),  # half of 16 bits, and a mask
+    Form("prune50-w8", 5, "iOS18", _prune_int8, _pruned_int8, _scales),
+):
+    FORMS.add(_form.name, _form)

@@ -1,0 +1,73 @@
+"""Choosing one option for each layer: plain numbers, no models.
+
+Errors are taken to add up: an embedding of unit length moved by d loses d^2 / 2 of its cosine, and the moves that different
+layers cause are nearly uncorrelated, so their squares add. What a choice really costs is measured afterwards.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Choice = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One form of one layer: what it takes, and the cosine that it alone costs."""
+
+    size_bytes: int
+    error: float
+
+
+Table = Mapping[str, Mapping[str, Option]]  # layer -> form -> option
+
+
+def size_of(table: Table, choice: Mapping[str, str]) -> int:
+    """Bytes of a choice."""
+    return sum(table[layer][form].size_bytes for layer, form in choice.items())
+
+
+def error_of(table: Table, choice: Mapping[str, str]) -> float:
+    """The sum of the errors of a choice."""
+    return sum(table[layer][form].error for layer, form in choice.items())
+
+
+def frontier(table: Table) -> list[Choice]:
+    """Choices from the smallest to the most exact; each step changes one layer, the one that gains most per byte.
+
+    They are the optima of size + m x error for every multiplier m: no other choice is at once smaller and better than one
+    of them by more than a single layer's step.
+    """
+    hulls = {layer: _hull(options) for layer, options in table.items()}
+    choice = {layer: hull[0] for layer, hull in hulls.items()}
+    steps = []
+    for layer, hull in hulls.items():
+        for rank, (first, second) in enumerate(itertools.pairwise(hull)):
+            bytes_more = table[layer][second].size_bytes - table[layer][first].size_bytes
+            gain = table[layer][first].error - table[layer][second].error
+            steps.append((-gain / max(bytes_more, 1), layer, rank, second))
+    choices = [dict(choice)]
+    for _, layer, _, form in sorted(steps):
+        choice[layer] = form
+        choices.append(dict(choice))
+    return choices
+
+
+def _hull(options: Mapping[str, Option]) -> list[str]:
+    """Forms on the lower convex hull of error over size, smallest first: along it the gain per byte only falls."""
+    ordered = sorted(options, key=lambda form: (options[form].size_bytes, options[form].error, form))
+    hull: list[str] = []
+    for form in ordered:
+        if hull and options[form].error >= options[hull[-1]].error:
+            continue
+        while len(hull) > 1 and _slope(options, hull[-2], hull[-1]) >= _slope(options, hull[-2], form):
+            hull.pop()
+        hull.append(form)
+    return hull
+
+
+def _slope(options: Mapping[str, Option], first: str, second: str) -> float:
+    more = options[second].size_bytes - options[first].size_bytes
+    return (options[second].error - options[first].error) / max(more, 1)

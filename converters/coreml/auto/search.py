@@ -1,0 +1,129 @@
+"""From measured sensitivities to the plan of a package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from converters.coreml.auto.choose import Choice, Table, error_of, frontier, size_of
+from converters.coreml.auto.sensitivity import SAMPLES, Trial, measure, open_state, stored
+from converters.coreml.compression.forms import FORMS, at_least, lossless_entries
+from converters.coreml.compression.weights import Weight
+from edgeclip.errors import BudgetError
+from edgeclip.recipe import Goal, Recipe
+from edgeclip.target import Context
+
+FORMS_TRIED = ("pal2", "pal3", "pal4", "w4", "pal6", "w8", "fp16")
+# Samples that the search has not seen fare a little worse, so it leaves this part of what may be lost unused.
+_MARGIN = 0.25
+
+
+@dataclass(frozen=True)
+class Found:
+    """A plan, and the smallest cosine it has on the calibration samples."""
+
+    plan: Choice
+    cosine: float
+
+
+def search(package: Path, weights: Mapping[str, Weight], recipe: Recipe, context: Context, label: str) -> Found:
+    """The smallest plan that holds the goal's floor; without a floor, the most exact one of the goal's size.
+
+    package: the tower in float16. Raises BudgetError where float16 itself does not hold the floor.
+    """
+    assert recipe.min_os is not None
+    samples, originals = context.samples(), context.originals()
+    chosen = np.sort(np.random.RandomState(recipe.seed).permutation(len(samples))[:SAMPLES])
+    forms = {name: _forms(weight, recipe) for name, weight in weights.items()}
+    state = open_state(context.cache, weights, samples[chosen], recipe.min_os)
+    with context.progress(f"trying {sum(map(len, forms.values()))} forms of {len(weights)} weights: {label}") as task:
+        table = measure(Trial(package, samples[chosen], originals[chosen]), weights, forms, recipe.min_os, state, task)
+    with context.progress(f"choosing forms: {label}"):
+        measured = _Measured(Trial(package, samples, originals), weights, recipe.min_os)
+        return (
+            _of_size(table, measured, context.goal) if context.goal.floor is None else _of_floor(table, measured, context.goal)
+        )
+
+
+def _forms(weight: Weight, recipe: Recipe) -> tuple[str, ...]:
+    if lossless_entries(weight):
+        return ("pal4",)  # stored in as few bits as it takes, exactly
+    if weight.is_token_table and recipe.token_table is not None:
+        return (recipe.token_table,)
+    assert recipe.min_os is not None
+    return tuple(form for form in FORMS_TRIED if at_least(recipe.min_os, FORMS[form].min_os))
+
+
+class _Measured:
+    """Smallest cosines of plans, each measured once."""
+
+    def __init__(self, trial: Trial, weights: Mapping[str, Weight], min_os: str) -> None:
+        self._trial = trial
+        self._weights = weights
+        self._min_os = min_os
+        self._values: dict[tuple[str, str], np.ndarray] = {}
+        self._known: dict[tuple[tuple[str, str], ...], float] = {}
+
+    def __call__(self, plan: Choice) -> float:
+        key = tuple(sorted(plan.items()))
+        if key not in self._known:
+            for pair in set(self._values) - set(key):
+                del self._values[pair]
+            for name, form in key:
+                if form != "fp16" and (name, form) not in self._values:
+                    self._values[name, form] = stored(self._weights[name], form, self._min_os)
+            self._known[key] = float(self._trial.cosines({name: value for (name, _), value in self._values.items()}).min())
+        return self._known[key]
+
+
+def _of_floor(table: Table, measured: _Measured, goal: Goal) -> Found:
+    assert goal.floor is not None
+    wanted = goal.floor + _MARGIN * (1 - goal.floor)
+    choices = frontier(table)
+    if measured(choices[-1]) < wanted:
+        return _exact(choices[-1], measured, goal.floor)
+    low, high = 0, len(choices) - 1  # the last one holds
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if measured(choices[middle]) >= wanted else (middle + 1, high)
+    best = choices[high]
+    for plan in _uniform(table):
+        if size_of(table, plan) < size_of(table, best) and measured(plan) >= wanted:
+            best = plan
+    return Found(best, measured(best))
+
+
+def _exact(choice: Choice, measured: _Measured, floor: float) -> Found:
+    plan = {name: "fp16" if form != "pal4" else form for name, form in choice.items()}
+    cosine = measured(plan)
+    if cosine < floor:
+        raise BudgetError(
+            f"coreml: float16 weights alone give cosine {cosine:.6f}, below --min-cosine {floor:g}; use --scheme fp32"
+        )
+    return Found(plan, cosine)
+
+
+def _uniform(table: Table) -> list[Choice]:
+    """Plans with the same form everywhere, or as near to it as the weights allow."""
+    return [
+        {
+            name: form if form in options else max(options, key=lambda f: options[f].size_bytes)
+            for name, options in table.items()
+        }
+        for form in FORMS_TRIED
+    ]
+
+
+def _of_size(table: Table, measured: _Measured, goal: Goal) -> Found:
+    assert goal.max_mb is not None
+    choices = [choice for choice in frontier(table) if size_of(table, choice) <= goal.max_mb * 1e6]
+    if not choices:
+        smallest = size_of(table, frontier(table)[0]) / 1e6
+        raise BudgetError(
+            f"coreml: the weights of this tower take {smallest:.1f} MB at least, its part of --max-mb is {goal.max_mb:.1f}"
+        )
+    best = min(choices, key=lambda choice: error_of(table, choice))
+    return Found(best, measured(best))
