@@ -167,7 +167,11 @@ _HALF = np.array([1, 0, 0, 1], np.uint8)
 _REFUSALS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("constexpr_lut_to_dense", {"indices": _bytes(4, dtype=np.uint8), "lut": floats(8), "shape": (9,)}, "no table"),
     ("constexpr_lut_to_dense", {"indices": _bytes(4, dtype=np.uint8), "lut": floats(16), "shape": (9,)}, "indices of shape"),
-    ("constexpr_lut_to_dense", {"indices": _bytes(4, dtype=np.uint8), "lut": floats(16), "shape": (-2, -4)}, "indices of shape"),
+    (
+        "constexpr_lut_to_dense",
+        {"indices": _bytes(4, dtype=np.uint8), "lut": floats(16), "shape": (-2, -4)},
+        "indices of shape",
+    ),
     ("constexpr_lut_to_dense", {"indices": _HALF, "lut": floats(1, 4)}, "tables"),
     ("constexpr_lut_to_dense", {"indices": _HALF, "lut": floats(3, 4, 1)}, "tables"),
     ("constexpr_lut_to_dense", {"indices": _HALF, "lut": floats(0, 4, 1)}, "tables"),
@@ -183,7 +187,11 @@ _REFUSALS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("constexpr_cast", {"source_val": floats(2), "output_dtype": "int32"}, "unknown dtype 'int32'"),
     ("constexpr_lut_to_dense", {"indices": _HALF, "lut": floats(1, 4, 1), "places": 1}, "unknown input 'places'"),
     ("constexpr_lut_to_dense", {"indices": _HALF, "lut": floats(4), "vector_axis": 1, "shape": (9,)}, "where it takes"),
-    ("constexpr_lut_to_dense", {"lut": floats(4)}, "inputs lut, where it takes indices, lut, shape; or indices, lut, vector_axis"),
+    (
+        "constexpr_lut_to_dense",
+        {"lut": floats(4)},
+        "inputs lut, where it takes indices, lut, shape; or indices, lut, vector_axis",
+    ),
 )
 
 

@@ -14,7 +14,10 @@ from tests.reference.oracle import Case, check, each, floats, integers, ours
 from tests.reference.packages import builder, save
 
 _X = 100 * floats(3, 4, 5)
-_CODES = {"int8": integers(3, 4, 5, low=-128, high=128).astype(np.int8), "uint8": integers(3, 4, 5, low=0, high=256).astype(np.uint8)}
+_CODES = {
+    "int8": integers(3, 4, 5, low=-128, high=128).astype(np.int8),
+    "uint8": integers(3, 4, 5, low=0, high=256).astype(np.uint8),
+}
 
 
 def _zeros(dtype: str, *shape: int) -> np.ndarray:
@@ -25,7 +28,10 @@ def _parameters(dtype: str) -> tuple[tuple[str, dict[str, Any]], ...]:
     """Per tensor and along every axis, with and without a zero point."""
     axes = [(f"axis{axis}", {"scale": floats(_X.shape[axis], low=0.1), "axis": axis}) for axis in (0, 1, 2, -1)]
     zeros = [(f"{note}-zero", rest | {"zero_point": _zeros(dtype, len(rest["scale"]))}) for note, rest in axes]
-    tensor = [("tensor", {"scale": np.float32(0.7)}), ("tensor-zero", {"scale": np.float32(2), "zero_point": _zeros(dtype)[()]})]
+    tensor = [
+        ("tensor", {"scale": np.float32(0.7)}),
+        ("tensor-zero", {"scale": np.float32(2), "zero_point": _zeros(dtype)[()]}),
+    ]
     return (*tensor, *axes, *zeros)
 
 
@@ -40,7 +46,11 @@ CASES = (
         for dtype, codes in _CODES.items()
         for note, rest in _parameters(dtype)
     ),
-    Case("quantize", {"input": np.array([0.5, 1.5, 2.5, -0.5, -1.5, 300, -300], np.float32), "scale": np.float32(1), "output_dtype": "int8"}, note="ties"),
+    Case(
+        "quantize",
+        {"input": np.array([0.5, 1.5, 2.5, -0.5, -1.5, 300, -300], np.float32), "scale": np.float32(1), "output_dtype": "int8"},
+        note="ties",
+    ),
 )
 
 

@@ -4,7 +4,8 @@ Format of a record: at the value's offset 64 bytes, `<IIQQQ` = sentinel 0xDEADBE
 the data, padding bits (coremltools `MILBlob/Blob/StorageFormat.hpp`). Files are untrusted: a size that disagrees with
 the declared shape, or an offset outside the file, is an error before anything is allocated.
 
-The interpreter holds floats as float32, bytes and booleans as they are, integers of fewer bits as bytes, and all others as int32.
+The interpreter holds floats as float32, bytes and booleans as they are, integers of fewer bits as bytes, and all others as
+int32.
 """
 
 from __future__ import annotations

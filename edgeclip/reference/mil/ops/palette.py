@@ -35,8 +35,10 @@ def constexpr_lut_to_dense_ios18(*, indices: Tensor, lut: Tensor, vector_axis: i
     indices: (s0, ..., sk); lut: (b0, ..., bk, entries, size), where bi divides si -> (s0, ..., sk), with the size of
     `vector_axis` multiplied by `size`.
     """
-    if lut.dim() != indices.dim() + 2 or indices.dtype != torch.uint8 or any(
-        not blocks or size % blocks for size, blocks in zip(indices.shape, lut.shape[:-2], strict=True)
+    if (
+        lut.dim() != indices.dim() + 2
+        or indices.dtype != torch.uint8
+        or any(not blocks or size % blocks for size, blocks in zip(indices.shape, lut.shape[:-2], strict=True))
     ):
         raise BundleError(f"tables {list(lut.shape)} for indices {list(indices.shape)}")
     entries, size = lut.shape[-2:]
@@ -55,9 +57,7 @@ def constexpr_lut_to_sparse(
     *, indices_mask: Tensor, indices_nonzero_data: Tensor, lut: Tensor, vector_axis: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """The same for the places of a mask: the mask, repeated where vectors are laid, and what lies there, row by row."""
-    values = constexpr_lut_to_dense_ios18(
-        indices=dense(indices_nonzero_data, indices_mask), lut=lut, vector_axis=vector_axis
-    )
+    values = constexpr_lut_to_dense_ios18(indices=dense(indices_nonzero_data, indices_mask), lut=lut, vector_axis=vector_axis)
     size = lut.shape[-1]
     mask = indices_mask.repeat_interleave(size, _vector_axis(indices_mask, size, vector_axis))
     return mask, picked(values, mask, indices_nonzero_data.numel() * size)

@@ -21,7 +21,12 @@ def _parameters(data: Tensor, scale: Tensor, zero_point: Tensor | None, axis: in
 
 @op("quantize")
 def quantize(
-    *, input: Tensor, scale: Tensor, output_dtype: str, zero_point: Tensor | None = None, axis: int | None = None  # noqa: A002
+    *,
+    input: Tensor,  # noqa: A002
+    scale: Tensor,
+    output_dtype: str,
+    zero_point: Tensor | None = None,
+    axis: int | None = None,
 ) -> Tensor:
     """clip(round(input / scale) + zero_point), half to even, per tensor or along `axis`."""
     if output_dtype not in _RANGES:
@@ -33,7 +38,11 @@ def quantize(
 
 @op("dequantize")
 def dequantize(
-    *, input: Tensor, scale: Tensor, zero_point: Tensor | None = None, axis: int | None = None  # noqa: A002
+    *,
+    input: Tensor,  # noqa: A002
+    scale: Tensor,
+    zero_point: Tensor | None = None,
+    axis: int | None = None,
 ) -> Tensor:
     """(input - zero_point) * scale, per tensor or along `axis`."""
     factors, zero = _parameters(input, scale, zero_point, axis)
