@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from edgeclip.reference.mil.interpreter import MilModel, Mode
+from edgeclip.reference.mil.interpreter import MilModel
+from edgeclip.reference.mil.precision import Mode
 from edgeclip.reference.mil.steps import Step
 from tests.reference.oracle import floats, integers
 from tests.reference.packages import builder, half, main_block, read, save

@@ -1,16 +1,9 @@
-"""Running an ML Program with torch: a plain loop over resolved steps.
-
-Modes, and what they claim:
-  fp32  every operation in float32, whatever the program declares: shows that the graph is right.
-  fp16  math in float32, every operation's result rounded to its declared type: shows what float16 storage between
-        operations costs. Devices may keep more bits inside fused operations or fewer inside sums; neither is modelled.
-"""
+"""Running an ML Program with torch: a plain loop over resolved steps. What its modes claim is in `precision`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -18,12 +11,12 @@ from torch import Tensor
 
 from edgeclip.errors import BundleError
 from edgeclip.reference.mil.package import Package
+from edgeclip.reference.mil.precision import MODES, Mode
 from edgeclip.reference.mil.program import resolve
+from edgeclip.reference.mil.recording import Change, Recording, check_change, check_size, rerun
 from edgeclip.reference.mil.steps import Interface, Program, Step
-from edgeclip.reference.mil.values import DTYPES, MAX_SIZE, TensorType, kind
+from edgeclip.reference.mil.values import DTYPES, MAX_SIZE, kind
 
-Mode = Literal["fp32", "fp16"]
-MODES: tuple[Mode, ...] = ("fp32", "fp16")
 _TAKEN = {"float": "fiu", "integer": "iu", "bool": "b"}  # NumPy kinds that an input takes
 Observer = Callable[[Step, tuple[Tensor, ...]], None]
 
@@ -40,11 +33,12 @@ class MilModel:
         self.program = program
         self.mode = mode
         self.path = path
+        self._precision = MODES[mode]
 
     @classmethod
     def load(cls, path: Path, mode: Mode = "fp16") -> MilModel:
         """Read and resolve a package; an operation that is not known is an error here, with its name."""
-        return cls(resolve(Package(path), round_half=mode == "fp16"), mode, path)
+        return cls(resolve(Package(path), MODES[mode]), mode, path)
 
     @torch.inference_mode()
     def run(self, inputs: Mapping[str, np.ndarray], observe: Observer | None = None) -> dict[str, np.ndarray]:
@@ -54,29 +48,59 @@ class MilModel:
         else has the declared shape, numbers of any width that fit. `observe` is called after every step with its results.
         Returns arrays of the caller's own; BundleError where an input or an index is wrong.
         """
-        values = dict(self.program.constants)
-        for interface in self.program.inputs:
-            if interface.name not in inputs:
-                raise BundleError(f"{self.path}: input {interface.name!r} is missing")
-            given = _input_tensor(interface, inputs[interface.name], f"{self.path}: input {interface.name!r}")
-            values[interface.name] = self._kept(given, interface.type)
+        values = self._given(inputs)
         for step in self.program.steps:
-            results = step.run(values)
-            if self.mode == "fp16":
-                results = tuple(
-                    [self._kept(value, declared) for (_, declared), value in zip(step.outputs, results, strict=True)]
-                )
+            results = self._precision.compute(step, values)
             for (name, _), value in zip(step.outputs, results, strict=True):
                 values[name] = value
             if observe is not None:
                 observe(step, results)
             for name in step.frees:
                 del values[name]
-        return {out.name: np.array(values[out.name].numpy(), order="C") for out in self.program.outputs}
+        return self._outputs(values)
 
-    def _kept(self, value: Tensor, declared: TensorType) -> Tensor:
-        """What the mode leaves of a value."""
-        return value.half().float() if self.mode == "fp16" and declared.dtype == "FLOAT16" else value
+    @torch.inference_mode()
+    def record(self, inputs: Mapping[str, np.ndarray]) -> Recording:
+        """Run once and keep every step's results.
+
+        Takes the memory of all results together (`Recording.size_bytes`), where `run` frees each after its last use; for an
+        image tower that is some hundred times its input. Raises UsageError if that is beyond `recording.MAX_RECORDED`.
+        """
+        check_size(self.program)
+        values = self._given(inputs)
+        for step in self.program.steps:
+            results = self._precision.compute(step, values)
+            values.update({name: value for (name, _), value in zip(step.outputs, results, strict=True)})
+        return Recording(values)
+
+    @torch.inference_mode()
+    def rerun(
+        self, recording: Recording, constants: Mapping[str, Tensor] | None = None, round_half: Collection[str] = ()
+    ) -> dict[str, np.ndarray]:
+        """The outputs of the recorded run with something changed, of which only the steps downstream are computed.
+
+        constants: values in place of the program's, by the constants' names (`Step.sources`, `Program.constant_types`); the
+        mode rounds them as it rounds the program's own. round_half: names of steps whose results are rounded to float16
+        whatever the program declares; beyond its range they are infinite. Both may be empty: the recorded outputs.
+        The results are those of a full run of a program with that change, to the last bit. Takes, beside the recording, at
+        most the memory of a run. Raises UsageError for a name that is not there or a constant of another shape or kind.
+        """
+        change = Change(constants or {}, round_half)
+        check_change(self.program, change)
+        return self._outputs(rerun(self.program, self._precision, recording, change))
+
+    def _given(self, inputs: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+        """The values that are there before the first step."""
+        values = dict(self.program.constants)
+        for interface in self.program.inputs:
+            if interface.name not in inputs:
+                raise BundleError(f"{self.path}: input {interface.name!r} is missing")
+            given = _input_tensor(interface, inputs[interface.name], f"{self.path}: input {interface.name!r}")
+            values[interface.name] = self._precision.kept(given, interface.type)
+        return values
+
+    def _outputs(self, values: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+        return {out.name: np.array(values[out.name].numpy(), order="C") for out in self.program.outputs}
 
 
 def _input_tensor(interface: Interface, value: np.ndarray, where: str) -> Tensor:

@@ -15,6 +15,7 @@ from edgeclip.reference.mil.messages import printable
 from edgeclip.reference.mil.ops import operations
 from edgeclip.reference.mil.ops.table import Form
 from edgeclip.reference.mil.package import Package
+from edgeclip.reference.mil.precision import Precision
 from edgeclip.reference.mil.shapes import check_constant, check_result, check_shapes
 from edgeclip.reference.mil.steps import Interface, Program, Step
 from edgeclip.reference.mil.values import TensorType, decode, held_type, kind, tensor_type
@@ -42,8 +43,8 @@ class _Operands:
     sources: dict[str, str]
 
 
-def resolve(package: Package, round_half: bool) -> Program:
-    """Bind the `main` function. With `round_half`, decompressed constants are rounded to their declared float16.
+def resolve(package: Package, precision: Precision) -> Program:
+    """Bind the `main` function, its constants as the mode leaves them.
 
     BundleError, with the operation's name, where the program uses what the interpreter does not know, or contradicts
     itself or its interface.
@@ -51,13 +52,13 @@ def resolve(package: Package, round_half: bool) -> Program:
     function = package.model.mlProgram.functions.get("main")
     if function is None or function.opset not in function.block_specializations:
         raise BundleError(f"{package.path}: the program has no function 'main'")
-    return _Resolver(package, round_half).resolve(function, function.block_specializations[function.opset])
+    return _Resolver(package, precision).resolve(function, function.block_specializations[function.opset])
 
 
 class _Resolver:
-    def __init__(self, package: Package, round_half: bool) -> None:
+    def __init__(self, package: Package, precision: Precision) -> None:
         self.package = package
-        self.round_half = round_half
+        self.precision = precision
         self.table = operations()
         self.types: dict[str, TensorType] = {}  # of inputs and computed values
         self.constants: dict[str, Constant] = {}
@@ -95,7 +96,7 @@ class _Resolver:
         for name in names:
             value = self.constants.get(name)
             if isinstance(value, Tensor):
-                found[name] = value
+                found[name] = self.precision.operand(value)
             elif name not in self.types:
                 raise BundleError(f"{self.package.path}: output {printable(name)!r} is computed by no operation")
         return found
@@ -172,8 +173,9 @@ class _Resolver:
             named = [isinstance(binding, str) and binding in self.constants for binding in bindings]
             if hint == tuple[Tensor, ...]:
                 parts = [f"{name}/{k}" for k in range(len(values))]
-                found.inputs[name] = tuple(self._listed(value, part, place) for value, part in zip(values, parts, strict=True))
                 found.sources.update({part: b for part, b, is_named in zip(parts, bindings, named, strict=True) if is_named})
+                names = [found.sources.get(part, f"constant/{len(self.steps)}/{part}") for part in parts]
+                found.inputs[name] = tuple(self._listed(value, part, place) for value, part in zip(values, names, strict=True))
                 continue
             if len(values) != 1:
                 raise BundleError(f"{where}: input {name!r} takes one value, not {len(values)}")
@@ -183,7 +185,8 @@ class _Resolver:
                     raise BundleError(f"{where}: input {name!r} must be a constant")
                 found.inputs[name] = value.name
                 continue
-            found.constants[name] = _as_parameter(value, hint, place)
+            constant = _as_parameter(value, hint, place)
+            found.constants[name] = self.precision.operand(constant) if isinstance(constant, Tensor) else constant
             if named[0]:
                 found.sources[name] = bindings[0]
         return found
@@ -197,15 +200,15 @@ class _Resolver:
             return _Runtime(binding)
         raise BundleError(f"{where}: value {printable(binding)!r} is used before it is computed")
 
-    def _listed(self, value: Constant | _Runtime, place: str, where: str) -> str:
+    def _listed(self, value: Constant | _Runtime, name: str, where: str) -> str:
         """A name for a value in a list, which may mix computed values and constants, as `concat` of a class token does."""
         if isinstance(value, _Runtime):
             return value.name
         if not isinstance(value, Tensor):
             raise BundleError(f"{where}: text among the tensors")
-        name = f"constant/{len(self.steps)}/{place}"
-        self._new(name, where)
-        self.listed[name] = value
+        if name not in self.constants:
+            self._new(name, where)
+        self.listed[name] = self.precision.operand(value)
         return name
 
     def _constant(self, value: Any, where: str) -> Constant:
@@ -223,8 +226,7 @@ class _Resolver:
         check_constant(step)
         for (name, declared), value in zip(step.outputs, step.run({}), strict=True):
             check_result(value, declared, step.where)
-            rounded = self.round_half and declared.dtype == "FLOAT16"
-            self.constants[name] = value.half().float() if rounded else value
+            self.constants[name] = self.precision.kept(value, declared)
             self.constant_types[name] = declared
 
 

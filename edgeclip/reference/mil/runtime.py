@@ -9,7 +9,8 @@ import numpy as np
 from edgeclip.data.preprocess import to_pixels
 from edgeclip.errors import BundleError
 from edgeclip.manifest import Artifact, Bundle
-from edgeclip.reference.mil.interpreter import MilModel, Mode
+from edgeclip.reference.mil.interpreter import MilModel
+from edgeclip.reference.mil.precision import Mode
 from edgeclip.reference.runtime import Runner
 
 
@@ -28,12 +29,12 @@ class MilRunner(Runner):
 
 
 class MilRuntime:
-    """Runs Core ML artifacts; see `interpreter` for what its modes claim."""
+    """Runs Core ML artifacts; see `precision` for what its modes claim."""
 
     name = "mil"
 
     def modes(self, scheme: str) -> tuple[str, ...]:
-        return ("fp32",) if scheme == "fp32" else ("fp16", "fp32")
+        return ("fp32", "ane") if scheme == "fp32" else ("fp16", "fp32", "ane")
 
     def open(self, bundle: Bundle, artifact: Artifact, mode: str) -> Runner:
         runner = MilRunner(MilModel.load(bundle.verified_path(artifact), cast(Mode, mode)))

@@ -43,6 +43,10 @@ class Step:
         """The names of all values that the step needs."""
         return {name for source in self.inputs.values() for name in ((source,) if isinstance(source, str) else source)}
 
+    def takes_tensor(self, source: str) -> bool:
+        """Whether a key of `sources` is a tensor to the operation, and not a number or text that steers it."""
+        return source not in self.constants or isinstance(self.constants[source], Tensor)
+
     def run(self, values: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """The results, one per output; BundleError where the operation cannot be done."""
         arguments = {

@@ -19,7 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Form:
-    """A function that computes an operation, and what its parameters take: `Tensor`, `tuple[Tensor, ...]`, a constant's type."""
+    """A function that computes an operation, and what its parameters take: `Tensor`, `tuple[Tensor, ...]` or a constant."""
 
     run: Callable[..., Any]
     parameters: dict[str, Any]

@@ -1,0 +1,56 @@
+"""What each mode of the interpreter leaves of a number, and what it claims.
+
+fp32  every operation in float32, whatever the program declares: shows that the graph is right.
+fp16  math in float32, every operation's result rounded to its declared type: shows what float16 storage between
+      operations costs. Devices may keep more bits inside fused operations or fewer inside sums; neither is modelled.
+ane   everything in float16, whatever the program declares: inputs, weights and every operation's results are rounded, and
+      sums of products keep their running total in float16 (see `narrow`). A pessimistic model of a unit that has nothing
+      wider, as the Neural Engine is taken to be: Apple does not document its arithmetic, and no device computes exactly
+      so. What is accurate here is not in need of float32; what is not deserves a look on a device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from edgeclip.reference.mil.steps import Step
+from edgeclip.reference.mil.values import TensorType
+
+Mode = Literal["fp32", "fp16", "ane"]
+
+
+@dataclass(frozen=True)
+class Precision:
+    """A mode's rules. rounds_declared: values declared FLOAT16 are rounded to it; rounds_all: all floats are."""
+
+    rounds_declared: bool = False
+    rounds_all: bool = False
+
+    def kept(self, value: Tensor, declared: TensorType) -> Tensor:
+        """What is left of an input, a result, or a decompressed or replaced constant."""
+        rounds = self.rounds_all or (self.rounds_declared and declared.dtype == "FLOAT16")
+        return rounded(value) if rounds else value
+
+    def compute(self, step: Step, values: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """A step's results as the mode leaves them."""
+        return tuple([self.kept(value, declared) for (_, declared), value in zip(step.outputs, step.run(values), strict=True)])
+
+    def operand(self, constant: Tensor) -> Tensor:
+        """What an operation gets of a constant tensor."""
+        return rounded(constant) if self.rounds_all else constant
+
+
+MODES: dict[Mode, Precision] = {
+    "fp32": Precision(),
+    "fp16": Precision(rounds_declared=True),
+    "ane": Precision(rounds_declared=True, rounds_all=True),
+}
+
+
+def rounded(value: Tensor) -> Tensor:
+    """Floats as float16 holds them, in float32; beyond its range infinite. Other values as they are."""
+    return value.half().float() if value.is_floating_point() else value
