@@ -3,8 +3,8 @@
 Given:  W * ((image - mean) / std) + b, a convolution without padding
 Result: (W / std) * image + (b - sum of W mean / std)
 
-Identity: a convolution is linear in each input channel. With padding it is not the same at the borders, where zeros stand for the
-mean after normalisation and for black before.
+Identity: a convolution is linear in each input channel. With padding the borders differ: a zero is the mean color after
+normalisation, and black before.
 Why: two operations less on the largest map of the program, and their rounding in float16.
 Source: arithmetic.
 """

@@ -1,7 +1,7 @@
 """Text transformers in (N, C, 1, L).
 
 Given:  token rows + positions (N, L, C); blocks, causal or not; a norm; the row of the end token @ projection
-Result: token rows, transposed once to (N, C, 1, L); + positions (1, C, 1, L); blocks with the mask as (1, L keys, 1, L queries);
+Result: token rows, transposed once to (N, C, 1, L); + positions (1, C, 1, L); blocks, the mask transposed too;
         the end token's column, picked before the norm; a 1x1 convolution -> (N, D, 1, 1)
 
 Identity: a norm over channels commutes with picking a position.

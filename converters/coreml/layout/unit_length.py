@@ -4,7 +4,7 @@ Given:  x / max(|x|, 1e-12)
 Result: y = x / max(largest |x_i|, 2^-14), then y / max(|y|, 1)
 
 Identity: unit length does not depend on the scale. y has a component of size 1, so |y| lies in [1, sqrt(D)].
-Why: squares of components overflow float16 from 256 on and lose digits below 2^-7; 1e-12 is 0 there. 2^-14 is float16's smallest
+Why: squares of components overflow float16 from 256 on and lose digits below 2^-7; 1e-12 is 0 there. 2^-14 is its smallest
 normal number: an embedding shorter than that has no digits left, and gets a shorter result instead of a division by 0.
 Source: the scaling is that of LAPACK's `dnrm2`.
 """
