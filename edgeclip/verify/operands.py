@@ -1,0 +1,150 @@
+"""Whether an operation of a package was given the parameters of the torch layer that it comes from, and if not, how they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from edgeclip.verify.align import exchanged
+from edgeclip.verify.package_trace import PackageOp
+from edgeclip.verify.trace import TorchOp
+
+_SAME_NUMBER = 0.05  # of epsilon, which float16 keeps to few bits
+_PRODUCTS = ("conv1d", "conv2d", "linear")
+# One number of an operation: the package's name for it and ATen's.
+_NUMBERS = (("epsilon", "eps"),)
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A parameter, and the constant of a package that comes closest to it.
+
+    name: the parameter's. right: it, in the constant's shape. step, parameter, own: the operation that takes the constant, as
+    what, and the constant. difference: relative.
+    """
+
+    name: str
+    right: Tensor
+    step: str
+    parameter: str
+    own: Tensor
+    difference: float
+
+
+def operands(package: Sequence[PackageOp], torch_ops: Sequence[TorchOp]) -> Iterator[Operand | str]:
+    """The parameters of some operations with what a package has of them, or what to say where it has nothing of the kind.
+
+    package, torch_ops: those that stand for each other.
+    """
+    own = [
+        (op.name, parameter, value)
+        for op in package
+        for parameter, value in op.constants.items()
+        if _is_weight(value) and bool(torch.isfinite(value).all())
+    ]
+    for name, right in _expected(torch_ops, package).items():
+        if right.numel() <= 1 or not bool(right.any()):  # zeros are left out of programs
+            continue
+        found = [
+            Operand(name, form, step, parameter, value, _difference(value, form))
+            for step, parameter, value in own
+            if value.numel() == right.numel()
+            for form in _forms(right, value.shape)
+        ]
+        yield min(found, key=lambda one: one.difference) if found else f"{name} {list(right.shape)} is not among its operands"
+
+
+def findings(package: Sequence[PackageOp], torch_ops: Sequence[TorchOp], tolerance: float) -> tuple[str, ...]:
+    """What is wrong with the constant operands of some operations, in words; nothing if they are right.
+
+    tolerance: the relative difference that the scheme explains.
+    """
+    found = []
+    for operand in operands(package, torch_ops):
+        if isinstance(operand, str):
+            found.append(operand)
+        elif operand.difference > tolerance:
+            how = next(_patterns(operand.own, operand.right, tolerance), None)
+            found.append(f"{operand.name} {how or f'differs (relative difference {operand.difference:.2g})'}")
+    found += [
+        f"{mine} is {op.constants[mine]:.3g}, torch has {torch_op.attributes[theirs]:.3g}"
+        for mine, theirs in _NUMBERS
+        for op in package
+        for torch_op in torch_ops
+        if mine in op.constants and theirs in torch_op.attributes
+        if abs(op.constants[mine] - torch_op.attributes[theirs]) > _SAME_NUMBER * torch_op.attributes[theirs]
+    ]
+    return tuple(found)
+
+
+def has_weights(package: Sequence[PackageOp]) -> bool:
+    """Whether any of the operations takes a weight matrix or table, which is what schemes compress."""
+    return any(value.dim() >= 2 for op in package for value in op.constants.values() if _is_weight(value))
+
+
+def parameters(torch_ops: Sequence[TorchOp]) -> tuple[str, ...]:
+    """The names of the parameters that some operations take."""
+    return tuple(dict.fromkeys(name for op in torch_ops for name in op.constants))
+
+
+def _is_weight(value: object) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point() and value.numel() > 1
+
+
+def _expected(torch_ops: Sequence[TorchOp], package: Sequence[PackageOp]) -> dict[str, Tensor]:
+    """The constants that right operations have, by the names of the parameters behind them."""
+    kinds = {op.op for op in package}
+    scale = next((op for op in torch_ops if op.op == "mul" and len(op.constants) == 1), None)
+    folded = scale is not None and any(op.op in _PRODUCTS for op in torch_ops) and "mul" not in kinds
+    wanted: dict[str, Tensor] = {}
+    for op in torch_ops:
+        for name, value in op.constants.items():
+            if not value.is_floating_point() or (folded and op is scale):
+                continue
+            right = value
+            if op.op == "div" and "mul" in kinds:
+                right = 1 / right
+            elif op.op in ("matmul", "mm") and "linear" in kinds:
+                right = right.mT
+            if folded and scale is not None and op.op in _PRODUCTS:
+                (factor_name, factor), = scale.constants.items()
+                right = right * factor.reshape(-1, *[1] * (right.dim() - 1))
+                name = f"{name} * {factor_name}"
+            wanted[name] = right
+    return wanted
+
+
+def _forms(right: Tensor, shape: torch.Size) -> list[Tensor]:
+    """A parameter in the shape of a constant; axes are only exchanged where the shapes differ."""
+    same = right.squeeze().shape == torch.Size([size for size in shape if size != 1])
+    return [right.reshape(shape)] if same else [right.reshape(shape), *exchanged(right, shape)]
+
+
+def _difference(own: Tensor, right: Tensor) -> float:
+    return float((own.float() - right.float()).norm() / right.float().norm().clamp(min=1e-30))
+
+
+def _patterns(own: Tensor, right: Tensor, tolerance: float) -> Iterator[str]:
+    """How a wrong parameter comes from the right one, where that is one of the usual ways."""
+    for says, change in _USUAL.items():
+        changed = change(right)
+        if changed is not None and changed.shape == right.shape and _difference(own, changed) <= tolerance:
+            yield says
+    ratio = float((own * right).sum() / (right * right).sum())
+    if _difference(own, ratio * right) <= tolerance:
+        yield f"is multiplied by {ratio:.4g}"
+    if _difference(own.reshape(-1).sort().values, right.reshape(-1).sort().values) <= tolerance:
+        yield "has its values in another order"
+
+
+_USUAL: Mapping[str, Callable[[Tensor], Tensor | None]] = {
+    "is zero": torch.zeros_like,
+    "is one": torch.ones_like,
+    "is transposed": lambda t: t.mT if t.dim() == 2 else None,
+    "is reversed along its first axis": lambda t: t.flip(0),
+    "is shifted by one along its first axis": lambda t: t.roll(1, 0),
+    "is shifted by minus one along its first axis": lambda t: t.roll(-1, 0),
+}
