@@ -87,11 +87,16 @@ def _tables(bits: int, width: int = 2) -> Callable[[Weight, str], float]:
 
 
 def _symmetric(values: np.ndarray, axes: tuple[int, ...], limit: int) -> np.ndarray:
-    """Rounded to -limit..limit steps, the step being the largest absolute value over `axes` divided by `limit`, in float16."""
-    largest = np.abs(values).max(axis=axes, keepdims=True)
-    scale = largest / limit
-    scale = np.where(scale == 0, 1, scale)
-    return np.clip(np.round(values / scale), -limit, limit) * _half(scale)
+    """Rounded to -limit..limit steps, the step being the largest absolute value over `axes` divided by `limit`.
+
+    In float16 throughout, as coremltools computes where the weights are float16: which way a weight between two steps goes
+    depends on it.
+    """
+    half = values.astype(np.float16)
+    largest = np.abs(half).max(axis=axes, keepdims=True)
+    scale = (2 * largest) / (2 * limit)
+    steps = np.round(half / np.where(scale == 0, np.float16(1), scale))
+    return np.clip(steps, -limit, limit).astype(np.float32) * scale.astype(np.float32)
 
 
 def _per_channel(weight: Weight, limit: int) -> np.ndarray:
@@ -188,11 +193,8 @@ def _prune_int8(weight: Weight, min_os: str) -> tuple[tuple[str, Any], ...]:
 
 def _pruned(weight: Weight, min_os: str) -> np.ndarray:
     """The smaller half by magnitude is zero."""
-    values = weight.values
-    order = np.argsort(np.abs(values.astype(np.float16)).reshape(-1), kind="stable")
-    kept = values.reshape(-1).copy()
-    kept[order[: values.size // 2]] = 0
-    return kept.reshape(values.shape)
+    half = np.abs(weight.values.astype(np.float16))
+    return np.where(half <= np.percentile(half, 50), 0, weight.values)
 
 
 def _pruned_int8(weight: Weight, min_os: str) -> np.ndarray:
