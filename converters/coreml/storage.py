@@ -6,15 +6,13 @@ tables and scales beside it; all of that counts as storage, and only the result 
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from edgeclip.reference.mil.values import TensorType, tensor_type
-
-_BITS = re.compile(r"\d+$")
+from edgeclip.errors import BundleError
+from edgeclip.reference.mil.values import DTYPES, DType, TensorType, tensor_type
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ def stored_weights(operations: Iterable[Any]) -> StoredWeights:
             seen.add(record)
             stored, count = _packed(operation, name, kind)
             values[stored] += count
-            size[stored] += _size_bytes(kind)
+            size[stored] += _dtype(kind, operation).size_bytes(kind.elements)
     weights += sum(_result(operation).elements for operation in compressed if not _is_part(operation, parts))
     return StoredWeights(dict(values), dict(size), weights)
 
@@ -81,10 +79,10 @@ def _result(operation: Any) -> TensorType:
     return tensor_type(operation.outputs[-1].type, operation.type)
 
 
-def _size_bytes(kind: TensorType) -> int:
-    """Bytes of a record: sub-byte values are packed without gaps, booleans take a byte."""
-    bits = _BITS.search(kind.dtype)
-    return -(-kind.elements * (int(bits.group()) if bits else 8) // 8)
+def _dtype(kind: TensorType, operation: Any) -> DType:
+    if kind.dtype not in DTYPES:
+        raise BundleError(f"{operation.type} {operation.outputs[0].name!r}: constants of type {kind.dtype} are not supported")
+    return DTYPES[kind.dtype]
 
 
 def _packed(operation: Any, attribute: str, kind: TensorType) -> tuple[str, int]:

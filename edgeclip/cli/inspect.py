@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from edgeclip.cli.neural_engine import print_notes, print_placement
 from edgeclip.cli.output import common_options, print_json, working
 from edgeclip.errors import UsageError
 
@@ -64,10 +65,8 @@ def _print(result: dict[str, Any], all_ops: bool) -> None:
         click.echo("")
         _print_artifact(artifact, content)
         if "neural_engine" in content:
-            from edgeclip.cli.neural_engine import print_placement
-
             print_placement(content["neural_engine"], all_ops)
-    _print_sources(result["contents"])
+    print_notes(result["contents"])
 
 
 _RESIZE = {"shortest": "shortest side", "squash": "both sides"}
@@ -96,17 +95,3 @@ def _print_artifact(artifact: dict[str, Any], content: dict[str, Any]) -> None:
     stored = [f"{w['values']:,} {name} ({w['bytes'] / 1e6:.2f} MB)" for name, w in content["weights"].items()]
     bits = content.get("bits_per_weight")
     click.echo(f"  weights: {', '.join(stored)}{'' if bits is None else f'; {bits:.4g} bits a weight'}")
-
-
-def _print_sources(contents: list[dict[str, Any]]) -> None:
-    """The addresses of all documents that findings name, once."""
-    found = {
-        group["source"]["title"]: group["source"]["url"]
-        for entry in contents
-        if "neural_engine" in entry
-        for group in entry["neural_engine"]["summary"]["findings"]
-    }
-    if found:
-        click.echo("\nsources")
-        for title, url in found.items():
-            click.echo(f"  {title}: {url}")

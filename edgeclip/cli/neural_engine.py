@@ -9,6 +9,7 @@ import click
 from edgeclip.cli.table import print_table
 
 _KINDS_SHOWN = 4
+_SEGMENTS_SHOWN = 6
 _DIFFERING_SHOWN = 3
 _UNITS = {"ne": "Neural Engine", "cpu": "CPU", "gpu": "GPU"}
 _VERDICTS = {
@@ -30,15 +31,25 @@ def print_placement(found: dict[str, Any], all_ops: bool) -> None:
         kinds = list(group["ops"])
         rest = ", ..." if len(kinds) > _KINDS_SHOWN else ""
         what = f"{group['count']} x {', '.join(kinds[:_KINDS_SHOWN])}{rest}"
-        click.echo(f"    {group['severity']:7} {what}: {group['says']} ({group['rule']}; {group['source']['title']})")
+        click.echo(f"    {group['severity']:7} {what}: {group['says']} ({group['rule']}; {group['source']['short']})")
     for option, rules in _by_option(summary["remedies"]).items():
-        click.echo(f"    `{option}` removes: {', '.join(f'{name} ({count})' for name, count in rules.items())}")
+        click.echo(f"    `{option}` rewrites: {', '.join(f'{name} ({count})' for name, count in rules.items())}")
     if "plan" in summary:
         _print_plan(summary["plan"])
-    if "note" in summary:
-        click.echo(f"    {summary['note']}")
     if all_ops:
         _print_ops(found["ops"])
+
+
+def print_notes(contents: list[dict[str, Any]]) -> None:
+    """What holds for all artifacts, once: what is missing here, and the documents that findings name."""
+    summaries = [entry["neural_engine"]["summary"] for entry in contents if "neural_engine" in entry]
+    for note in dict.fromkeys(summary["note"] for summary in summaries if "note" in summary):
+        click.echo(f"\n{note}")
+    sources = {group["source"]["short"]: group["source"] for summary in summaries for group in summary["findings"]}
+    if sources:
+        click.echo("\nsources")
+    for short, source in sources.items():
+        click.echo(f"  {short}: {source['title']}, {source['url']}")
 
 
 def _work(summary: dict[str, Any]) -> str:
@@ -50,7 +61,8 @@ def _places(segments: list[str]) -> str:
     if len(segments) < 2:
         return "no switch"
     count = len(segments) - 1
-    return f"{count} {'switch' if count == 1 else 'switches'} ({', '.join(_UNITS[unit] for unit in segments)})"
+    order = ", ".join(_UNITS[unit] for unit in segments[:_SEGMENTS_SHOWN]) + (", ..." if count >= _SEGMENTS_SHOWN else "")
+    return f"{count} {'switch' if count == 1 else 'switches'} ({order})"
 
 
 def _by_option(remedies: list[dict[str, Any]]) -> dict[str, dict[str, int]]:

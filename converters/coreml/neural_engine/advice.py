@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from converters.coreml.neural_engine.graph import Graph, Operation
-from converters.coreml.neural_engine.operations import NEWER_CHIPS
+from converters.coreml.neural_engine.operations import INT8_ACTIVATIONS, NEWER_CHIPS
 from converters.coreml.neural_engine.rule import CONVOLUTIONS, HEADS, Rule
 from converters.coreml.neural_engine.sources import (
     ANE_TRANSFORMERS,
@@ -13,6 +13,7 @@ from converters.coreml.neural_engine.sources import (
     HOLLANCE,
     LIMITS,
     OPS,
+    QUANTIZATION,
     TRANSFORMERS,
 )
 
@@ -24,7 +25,7 @@ _TILES = frozenset({1, 2, 3, 4, 8})
 
 _COPIES = frozenset({"reshape", "transpose"})
 # What only renames axes or changes the type: the shape of its result is decided by others.
-_VIEWS = frozenset({"cast", "expand_dims", "reshape", "slice_by_index", "split", "squeeze", "transpose"})
+_VIEWS = INT8_ACTIVATIONS | {"cast", "expand_dims", "reshape", "slice_by_index", "split", "squeeze", "transpose"}
 _CONVOLUTIONS = frozenset({"conv", "conv_transpose"})
 # What stands between the product of queries and keys and its softmax.
 _MASKS = frozenset({"add", "maximum", "mul", "real_div", "select", "sub"})
@@ -139,7 +140,7 @@ WARNINGS: tuple[Rule, ...] = (
     Rule(
         "many-copies",
         "warning",
-        "transpositions and reshapes copy memory; the layout (N, C, 1, L) needs hardly any",
+        "copies of memory; the layout (N, C, 1, L) needs hardly any",
         TRANSFORMERS,
         _copies,
         CONVOLUTIONS,
@@ -155,7 +156,7 @@ WARNINGS: tuple[Rule, ...] = (
     Rule(
         "unaligned-axis",
         "warning",
-        f"the last axis is padded to {ALIGNMENT_BYTES} bytes: memory and time for nothing",
+        f"the last axis is padded to a multiple of {ALIGNMENT_BYTES} bytes",
         TRANSFORMERS,
         _unaligned,
     ),
@@ -203,6 +204,13 @@ WARNINGS: tuple[Rule, ...] = (
         "runs on newer chips only (A14 and later, some A15)",
         OPS,
         lambda operation, _: operation.type in NEWER_CHIPS,
+    ),
+    Rule(
+        "int8-activations",
+        "warning",
+        "products of 8-bit activations gain speed from the A17 Pro on; earlier chips compute them in float16",
+        QUANTIZATION,
+        lambda operation, _: operation.type == "quantize",
     ),
     Rule(
         "enumerated-shape",

@@ -46,7 +46,7 @@ class Type:
     @property
     def size_bytes(self) -> int | None:
         dtype = DTYPES.get(self.dtype)
-        return None if dtype is None or self.elements is None else self.elements * dtype.numpy.itemsize
+        return None if dtype is None or self.elements is None else dtype.size_bytes(self.elements)
 
 
 @dataclass(frozen=True)

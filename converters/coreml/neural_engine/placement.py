@@ -20,8 +20,8 @@ def placement(path: Path, made_with: Collection[str] = ()) -> dict[str, Any]:
     lint = lint_package(path, made_with)
     found = lint.as_json()
     summary = found["summary"]
-    if lacking := missing():
-        summary["note"] = f"placement is by rule; on macOS the compute plan of Core ML is added ({lacking})"
+    if missing():
+        summary["note"] = "placement is by rule; on macOS the compute plan of Core ML is added"
         return found
     try:
         places = compute_plan(path)

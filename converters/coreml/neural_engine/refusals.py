@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from converters.coreml.neural_engine.graph import FLOATS, INTEGERS, Graph, Operation
 from converters.coreml.neural_engine.lookup import token_lookups
-from converters.coreml.neural_engine.operations import DOCUMENTED, UNSUPPORTED
+from converters.coreml.neural_engine.operations import DOCUMENTED, INT8_ACTIVATIONS, UNSUPPORTED
 from converters.coreml.neural_engine.rule import END_TOKEN, FINITE, HALF, Rule
 from converters.coreml.neural_engine.sources import (
     DTYPES,
@@ -44,7 +44,8 @@ def _cast(operation: Operation, graph: Graph) -> bool:
 
 
 def _integer(operation: Operation, graph: Graph) -> bool:
-    return any(kind.dtype in INTEGERS for kind in graph.values(operation))
+    """Int8 activations are no computing with integers: `quantize` and `dequantize` are part of the products between them."""
+    return operation.type not in INT8_ACTIVATIONS and any(kind.dtype in INTEGERS for kind in graph.values(operation))
 
 
 def _wide_float(operation: Operation, graph: Graph) -> bool:
@@ -97,8 +98,8 @@ ERRORS: tuple[Rule, ...] = (
     Rule(
         "token-lookup",
         "error",
-        "the table of token embeddings is read by the ids of the text: that stays on the CPU, and has to, as every text "
-        "model reads one; it is a single change of place at the start",
+        "the table of token embeddings is read by the ids, which only the CPU can; unavoidable in a text model, and a single "
+        "switch at the start",
         WHISPERKIT,
         lambda operation, graph: operation.index in token_lookups(graph),
     ),
@@ -120,7 +121,7 @@ ERRORS: tuple[Rule, ...] = (
     Rule(
         "index-search",
         "error",
-        "searches that give indices (argmax, top-k, sort) leave the Neural Engine, and so does what reads the indices",
+        "searches for indices (argmax, top-k, sort) run on the CPU, and so does what reads the indices",
         INDICES,
         lambda operation, _: operation.type in _SEARCHES,
         END_TOKEN,
@@ -128,7 +129,7 @@ ERRORS: tuple[Rule, ...] = (
     Rule(
         "boolean-compute",
         "error",
-        "comparisons, logic and selections by a computed condition hold booleans, which the Neural Engine does not exchange",
+        "comparisons, and selections by their results, are of booleans",
         DTYPES,
         _boolean,
         END_TOKEN,
@@ -144,7 +145,7 @@ ERRORS: tuple[Rule, ...] = (
     Rule(
         "integer-compute",
         "error",
-        "integers are computed with on the CPU: the Neural Engine's values are float16",
+        "computes with integers; the Neural Engine's values are float16",
         DTYPES,
         _integer,
         END_TOKEN,
