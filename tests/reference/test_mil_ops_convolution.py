@@ -75,6 +75,26 @@ def _conv(
     return out if bias is None else out + bias.reshape(-1, *[1] * len(kernel))
 
 
+def _pool_pads(x: np.ndarray, kernel: Any, pad_type: str, strides: Any, pad: Any, ceil_mode: bool) -> tuple[Any, Any]:
+    """What is declared, and with room for one more, incomplete window."""
+    pads = _pads(pad_type, pad, x.shape[2:], kernel, strides)
+    if not ceil_mode:
+        return pads, pads
+    return pads, [
+        (before, after + -(size + before + after - k) % stride)
+        for (before, after), size, k, stride in zip(pads, x.shape[2:], kernel, strides, strict=True)
+    ]
+
+
+def _max_pool(
+    *, x: np.ndarray, kernel_sizes: Any, pad_type: str = "valid", strides: Any = None, pad: Any = None, ceil_mode: bool = False
+) -> np.ndarray:
+    strides = strides or [1] * len(kernel_sizes)
+    _, beyond = _pool_pads(x, kernel_sizes, pad_type, strides, pad, ceil_mode)
+    padded = np.pad(x, [(0, 0), (0, 0), *beyond], constant_values=-np.inf)
+    return _windows(padded, kernel_sizes, strides, [1] * len(kernel_sizes)).max(tuple(range(-len(kernel_sizes), 0)))
+
+
 def _avg_pool(
     *,
     x: np.ndarray,
@@ -87,14 +107,7 @@ def _avg_pool(
 ) -> np.ndarray:
     strides = strides or [1] * len(kernel_sizes)
     ones = [1] * len(kernel_sizes)
-    pads = _pads(pad_type, pad, x.shape[2:], kernel_sizes, strides)
-    if ceil_mode:  # room for one more, incomplete window; only the declared padding counts as cells
-        beyond = [
-            (before, after + -(size + before + after - k) % stride)
-            for (before, after), size, k, stride in zip(pads, x.shape[2:], kernel_sizes, strides, strict=True)
-        ]
-    else:
-        beyond = pads
+    pads, beyond = _pool_pads(x, kernel_sizes, pad_type, strides, pad, ceil_mode)
     fill = [(0, 0), (0, 0)]
     total = _windows(np.pad(x.astype(np.float64), fill + beyond), kernel_sizes, strides, ones)
     inside = np.pad(np.ones_like(x), fill + pads, constant_values=0.0 if exclude_padding_from_average else 1.0)
@@ -138,8 +151,8 @@ _CONV_CASES = (
 )
 
 
-def _pool(x: tuple[int, ...], **rest: Any) -> Case:
-    return Case("avg_pool", {"x": floats(*x), **rest}, _avg_pool, note=str(x))
+def _pool(x: tuple[int, ...], op: str = "avg_pool", **rest: Any) -> Case:
+    return Case(op, {"x": floats(*x), **rest}, {"avg_pool": _avg_pool, "max_pool": _max_pool}[op], note=str(x))
 
 
 _POOL_CASES = (
@@ -176,7 +189,30 @@ _POOL_CASES = (
     _pool((2, 3, 11), kernel_sizes=(3,), pad_type="custom", pad=(1, 1)),
     _pool((1, 2, 4, 5, 6), kernel_sizes=(2, 2, 3), pad_type="valid"),
 )
-CASES = (*_CONV_CASES, *_POOL_CASES)
+_EITHER_POOL_CASES = tuple(
+    _pool(x, op, kernel_sizes=kernel, **rest)
+    for op in ("avg_pool", "max_pool")
+    for x, kernel, rest in (
+        ((1, 2, 7, 8), (2, 2), {"pad_type": "same"}),
+        ((1, 2, 7, 8), (2, 4), {"pad_type": "same_lower", "strides": (2, 3)}),
+        ((1, 2, 7, 8), (3, 2), {"pad_type": "custom", "pad": (0, 2, 1, 0), "strides": (1, 2)}),
+        ((1, 2, 7, 8), (2, 2), {"pad_type": "custom", "pad": (2, 2, 1, 1)}),
+    )
+)
+_MAX_POOL_CASES = (
+    _pool((1, 3, 9, 9), "max_pool", kernel_sizes=(3, 3), pad_type="custom", pad=(1, 1, 1, 1), strides=(2, 2)),  # ResNet's
+    _pool((1, 2, 8, 9), "max_pool", kernel_sizes=(3, 2), pad_type="valid", strides=(2, 2), ceil_mode=True),
+    _pool((1, 2, 6, 9), "max_pool", kernel_sizes=(3, 3), pad_type="custom", pad=(1, 1, 0, 0), strides=(2, 2), ceil_mode=True),
+    _pool((2, 3, 11), "max_pool", kernel_sizes=(4,), pad_type="valid", strides=(3,)),
+    _pool((1, 2, 4, 5, 6), "max_pool", kernel_sizes=(2, 2, 3), pad_type="valid"),
+)
+CASES = (
+    *_CONV_CASES,
+    *_POOL_CASES,
+    *_EITHER_POOL_CASES,
+    _pool((1, 2, 7, 9), kernel_sizes=(2, 2), pad_type="same", exclude_padding_from_average=True),
+    *_MAX_POOL_CASES,
+)
 
 
 @each(CASES)
@@ -209,8 +245,3 @@ def test_bad_padding_is_refused(rest: dict[str, Any], message: str) -> None:
         ours("conv", x=floats(1, 1, 5, 5), weight=floats(1, 1, 3, 3), **rest)
     with pytest.raises(BundleError, match=f"avg_pool.*{message}"):
         ours("avg_pool", x=floats(1, 1, 5, 5), kernel_sizes=(3, 3), **rest)
-
-
-def test_average_over_different_padding_on_two_sides_is_refused() -> None:
-    with pytest.raises(BundleError, match="different padding"):
-        ours("avg_pool", x=floats(1, 1, 5, 5), kernel_sizes=(2, 2), pad_type="same")

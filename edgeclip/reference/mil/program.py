@@ -12,6 +12,7 @@ from torch import Tensor
 
 from edgeclip.errors import BundleError
 from edgeclip.reference.mil.messages import printable
+from edgeclip.reference.mil.narrow import narrow
 from edgeclip.reference.mil.ops import operations
 from edgeclip.reference.mil.ops.table import Form
 from edgeclip.reference.mil.package import Package
@@ -157,13 +158,14 @@ class _Resolver:
             raise BundleError(f"{where}: {error}") from error
         operands = self._operands(form, given, where)
         declared = tensor_type if is_constant else held_type
-        outputs = []
+        outputs: list[tuple[str, TensorType]] = []
         for out in operation.outputs:
             self._new(out.name, where)
             if any(out.name == name for name, _ in outputs):
                 raise BundleError(f"{where}: there are two values {printable(out.name)!r}")
             outputs.append((out.name, declared(out.type, where)))
-        return Step(operation.type, where, form.run, operands.constants, operands.inputs, tuple(outputs), operands.sources)
+        function = narrow(form.run) if self.precision.rounds_all and not is_constant else form.run
+        return Step(operation.type, where, function, operands.constants, operands.inputs, tuple(outputs), operands.sources)
 
     def _operands(self, form: Form, given: Mapping[str, list[Any]], where: str) -> _Operands:
         found = _Operands({}, {}, {})

@@ -22,6 +22,7 @@ _FAMILIES = (
     "linear",
     "normalization",
     "palette",
+    "pooling",
     "quantization",
     "reduction",
     "shape",

@@ -8,28 +8,29 @@ from edgeclip.errors import BundleError
 from edgeclip.reference.mil.ops.table import Ints, Tensor, op
 
 
-def _axes(x: Tensor, axes: Ints | None) -> Ints:
+def all_axes(x: Tensor, axes: Ints | None) -> Ints:
+    """`axes`, or where none are given every axis of `x`."""
     return tuple(range(x.dim())) if axes is None else axes
 
 
 @op("reduce_mean")
 def reduce_mean(*, x: Tensor, axes: Ints | None = None, keep_dims: bool = False) -> Tensor:
-    return x.mean(_axes(x, axes), keepdim=keep_dims)
+    return x.mean(all_axes(x, axes), keepdim=keep_dims)
 
 
 @op("reduce_sum")
 def reduce_sum(*, x: Tensor, axes: Ints | None = None, keep_dims: bool = False) -> Tensor:
-    return x.sum(_axes(x, axes), keepdim=keep_dims, dtype=x.dtype)  # torch would widen integers to int64
+    return x.sum(all_axes(x, axes), keepdim=keep_dims, dtype=x.dtype)  # torch would widen integers to int64
 
 
 @op("reduce_max")
 def reduce_max(*, x: Tensor, axes: Ints | None = None, keep_dims: bool = False) -> Tensor:
-    return x.amax(_axes(x, axes), keepdim=keep_dims)
+    return x.amax(all_axes(x, axes), keepdim=keep_dims)
 
 
 @op("reduce_l2_norm")
 def reduce_l2_norm(*, x: Tensor, axes: Ints | None = None, keep_dims: bool = False) -> Tensor:
-    return torch.linalg.vector_norm(x, dim=_axes(x, axes), keepdim=keep_dims)
+    return torch.linalg.vector_norm(x, dim=all_axes(x, axes), keepdim=keep_dims)
 
 
 @op("reduce_argmax")
