@@ -111,7 +111,7 @@ def test_norm_into_the_layers_behind_it(dtype, tolerance, variant):
     convs = [pointwise_linear(layer) for layer in layers]
     bare = norm_into(norm, *convs)
     assert isinstance(bare, ChannelNorm)
-    assert bare.scale is None
+    assert bare.affine is None
     for layer, conv in zip(layers, convs, strict=True):
         assert_close(to_rows(conv(bare(to_map(x)))), layer(norm(x)), 2 * tolerance)
 

@@ -16,30 +16,35 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from converters.coreml.layout.pointwise import per_channel
+
 
 class ChannelNorm(nn.Module):
     """LayerNorm over axis 1, by default without scale and shift. Shapes: (N, C, H, W) -> (N, C, H, W)."""
 
-    scale: Tensor | None
-    shift: Tensor | None
-
-    def __init__(self, eps: float, scale: Tensor | None = None, shift: Tensor | None = None) -> None:
+    def __init__(self, eps: float, affine: nn.Conv2d | None = None) -> None:
+        """affine: scale and shift, as a convolution of one tap per channel."""
         super().__init__()
         self.eps = eps
-        self.register_buffer("scale", None if scale is None else scale.detach().reshape(1, -1, 1, 1).clone())
-        self.register_buffer("shift", None if shift is None else shift.detach().reshape(1, -1, 1, 1).clone())
+        self.affine = affine
 
     def forward(self, x: Tensor) -> Tensor:
         centred = x - x.mean(1, keepdim=True)
         out = centred * torch.rsqrt((centred * centred).mean(1, keepdim=True) + self.eps)
-        if self.scale is not None:
-            out = out * self.scale
-        return out if self.shift is None else out + self.shift
+        return out if self.affine is None else self.affine(out)
 
 
 def channel_norm(norm: nn.Module) -> nn.Module:
-    """LayerNorm with its scale and shift, where no layer can take them; an Identity stays one."""
-    return ChannelNorm(norm.eps, norm.weight, norm.bias) if isinstance(norm, nn.LayerNorm) else norm
+    """LayerNorm with its scale and shift, where no layer can take them; an Identity stays one.
+
+    Not as a product and a sum: coremltools 9.0 makes those a `batch_norm` of variance 1 and epsilon 1e-5 (pass
+    `fuse_elementwise_to_batchnorm`), which shrinks everything by 5e-6.
+    """
+    if not isinstance(norm, nn.LayerNorm):
+        return norm
+    if norm.weight is None:
+        return ChannelNorm(norm.eps)
+    return ChannelNorm(norm.eps, per_channel(norm.weight, norm.bias))
 
 
 @torch.no_grad()

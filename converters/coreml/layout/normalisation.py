@@ -16,18 +16,21 @@ from torch import Tensor, nn
 
 
 class Normalisation(nn.Module):
-    """(image - mean) / std per channel. Shapes: (N, 3, H, W) -> (N, 3, H, W)."""
+    """(image - mean) / std per channel. Shapes: (N, 3, H, W) -> (N, 3, H, W).
 
-    scale: Tensor
-    shift: Tensor
+    Not as a product and a sum, for the reason that `layer_norm.channel_norm` gives.
+    """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, mean: Tensor, std: Tensor) -> None:
         super().__init__()
-        self.register_buffer("scale", (1 / std).reshape(1, -1, 1, 1))
-        self.register_buffer("shift", (-mean / std).reshape(1, -1, 1, 1))
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
 
     def forward(self, image: Tensor) -> Tensor:
-        return image * self.scale + self.shift
+        return (image - self.mean) / self.std
 
 
 @torch.no_grad()

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 def pointwise(weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
     """A 1x1 convolution. Shapes: weight (C_out, C_in), bias (C_out) -> module (N, C_in, H, W) -> (N, C_out, H, W)."""
-    c_out, c_in = weight.shape
-    conv = nn.Conv2d(c_in, c_out, 1, bias=bias is not None, device="meta")  # no memory, no random numbers
-    conv.weight = nn.Parameter(weight.detach().clone()[:, :, None, None], requires_grad=False)
-    if bias is not None:
-        conv.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
-    return conv.eval()
+    return _convolution(weight, bias, groups=1)
+
+
+def per_channel(scale: Tensor, shift: Tensor | None) -> nn.Conv2d:
+    """x * scale + shift as a convolution of one tap per channel. Shapes: scale, shift (C) -> module (N, C, H, W)."""
+    return _convolution(scale[:, None], shift, groups=len(scale))
 
 
 def pointwise_linear(linear: nn.Linear) -> nn.Conv2d:
@@ -33,3 +33,12 @@ def projection(matrix: Tensor | nn.Linear | None) -> nn.Module:
     if matrix is None:
         return nn.Identity()
     return pointwise_linear(matrix) if isinstance(matrix, nn.Linear) else pointwise(matrix.T, None)
+
+
+def _convolution(weight: Tensor, bias: Tensor | None, groups: int) -> nn.Conv2d:
+    c_out, c_in = weight.shape
+    conv = nn.Conv2d(c_in * groups, c_out, 1, groups=groups, bias=bias is not None, device="meta")  # draws no weights
+    conv.weight = nn.Parameter(weight.detach().clone()[:, :, None, None], requires_grad=False)
+    if bias is not None:
+        conv.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
+    return conv.eval()
