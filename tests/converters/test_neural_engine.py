@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import gc
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,15 @@ from converters.coreml.neural_engine.segments import segments
 from edgeclip.errors import BundleError
 from edgeclip.reference.mil.package import Package
 from tests.reference.packages import Body, builder, edited, main_block, save
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_collections() -> Iterator[None]:
+    """`ct.convert` ends with `gc.collect()`, which takes half a second over all that coremltools and torch have loaded."""
+    builder()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def half(*shape: int) -> np.ndarray:
