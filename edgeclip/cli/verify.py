@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 @click.option("--weights", metavar="SRC", help="Where the original's weights are, if not where the bundle says.")
 @click.option("--runtime", metavar="R", help=f"Only this runtime: {', '.join(RUNTIMES)}. Default: all that exist here.")
 @click.option("--mode", metavar="M", help="Only this mode of the mil runtime: fp16 or fp32. Default: by scheme.")
+@click.option(
+    "--trace",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write every value of every Core ML artifact into tables in DIR, beside torch's; with matplotlib also plots.",
+)
 @common_options
 @click.pass_context
 def command(
@@ -35,20 +42,22 @@ def command(
     weights: str | None,
     runtime: str | None,
     mode: str | None,
+    trace: Path | None,
     as_json: bool,
     verbose: bool,
 ) -> int:
     """Feed the same pictures and texts to the torch original and to every artifact of BUNDLE, and compare.
 
     Exit status 1 if an artifact differs by more than its scheme allows, or the manifest states what is not so. The result
-    is also written to BUNDLE/verify.json, unless --runtime or --mode leave artifacts out.
+    is also written to BUNDLE/verify.json, unless --runtime or --mode leave artifacts out. Of the first Core ML artifact that
+    fails, the operation and the torch layer are named where it begins to differ.
     """
     if runtime is not None:
         RUNTIMES[runtime]  # a miss is an error before anything heavy is imported
     with working(verbose) as progress:
         from edgeclip.verify.compare import verify
 
-        result = verify(bundle, images, texts, weights=weights, runtime=runtime, mode=mode, progress=progress)
+        result = verify(bundle, images, texts, weights=weights, runtime=runtime, mode=mode, trace=trace, progress=progress)
     _record(bundle, result)
     if as_json:
         print_json(result.as_json())
@@ -78,11 +87,42 @@ def _print(result: VerifyResult) -> None:
     for row in result.rows:
         for failure in row.failures:
             click.echo(f"FAILED {_label(row)}: {_explain(row, failure)}")
+    if result.first_divergence:
+        for line in _where(result.first_divergence):
+            click.echo(line)
     for difference in result.contract:
         click.echo(f"FAILED manifest: {difference}")
+    for path in result.traces:
+        click.echo(f"wrote {path}")
     if result.skipped:
         click.echo(f"not run: {', '.join(result.skipped)}")
     click.echo(f"\n{len(result.images)} pictures, {result.texts} texts: {'passed' if result.passed else 'FAILED'}")
+
+
+def _where(found: dict[str, Any]) -> Iterator[str]:
+    """A first divergence in up to three lines."""
+    label = f"{found['target']} {found['scheme']} {found['tower']} ({found['mode']})"
+    sample = f"sample {' '.join(found['sample'].split())!r:.50}"
+    if found["op"] is None:
+        yield f"{label}, {sample}: {found['says']}"
+        return
+    layer = found["layer"] or "the tower itself"
+    yield f"first divergence in {label}: {found['op_type']} {found['op']}, torch layer {layer} ({found['torch_op']})"
+    sides = (f"{name}: {_statistics(found[side])}" for name, side in (("torch", "original"), ("package", "converted")))
+    yield f"  {'; '.join(sides)}; {_errors(found)}, {sample}"
+    yield f"  {found['says']}"
+
+
+def _statistics(tensor: dict[str, Any]) -> str:
+    names = ("min", "max", "mean", "std", "rms")
+    numbers = ", ".join(f"{name} {tensor[name]:.4g}" for name in names if tensor[name] is not None)
+    return ", ".join(filter(None, (numbers, f"{tensor['not_finite']} not finite" if tensor["not_finite"] else "")))
+
+
+def _errors(found: dict[str, Any]) -> str:
+    error, before, cosine = found["relative_error"], found["input_relative_error"], found["cosine"]
+    after = "not finite" if error is None else f"{error:.2g}"
+    return f"relative error {after} after {'not finite' if before is None else f'{before:.2g}'}, cosine {cosine:.6f}"
 
 
 def _label(row: Row) -> str:

@@ -35,8 +35,10 @@ from edgeclip.reference.runtime import Runtime
 from edgeclip.reference.torch_runtime import original_runner
 from edgeclip.spec import TOWERS, TensorSpec, Tower
 from edgeclip.target import Target
+from edgeclip.verify.diagnose import INTERPRETER, Diagnosis, Sample, can_be_traced
 from edgeclip.verify.metrics import between_input_cosine, compare
 from edgeclip.verify.samples import TEXTS, default_images, images_below, texts_in
+from edgeclip.verify.trace_files import write_trace
 
 _GOLDEN_TOLERANCE = 1e-4  # other processors add up in another order
 
@@ -69,7 +71,8 @@ class Row:
 class VerifyResult:
     """All rows, and where the bundle's statements differ from the model's.
 
-    `skipped` are artifacts that were not run because the caller asked for one runtime or mode.
+    `first_divergence` is of the first Core ML artifact that failed. `skipped` are artifacts that were not run because the
+    caller asked for one runtime or mode. `traces` are the files that were written because the caller asked for them.
     """
 
     passed: bool
@@ -79,6 +82,7 @@ class VerifyResult:
     images: tuple[str, ...] = ()
     texts: int = 0
     skipped: tuple[str, ...] = ()
+    traces: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -99,12 +103,13 @@ def verify(
     weights: str | None = None,
     runtime: str | None = None,
     mode: str | None = None,
+    trace: Path | None = None,
     progress: Progress = silent,
 ) -> VerifyResult:
     """Compare every artifact of a bundle with the torch original; `record` keeps the result.
 
     `runtime` and `mode` restrict to one; by default each artifact runs in every runtime that exists here, and has to run
-    in one at least.
+    in one at least. With `trace`, every value of every Core ML artifact is written into that folder, beside torch's.
     """
     bundle = Bundle.open(path)
     plan, skipped = _plan(bundle, runtime, mode)
@@ -120,13 +125,19 @@ def verify(
             originals[tower] = original_runner(loaded, tower).encode(roads[tower].reference)
     with progress("checking the manifest against the files"):
         contract = (*_contract_differences(bundle, loaded), *_file_differences(bundle, loaded))
-    rows = []
+    rows, worst = [], []
     for artifact, engine, how in plan:
         with progress(f"verifying {artifact.label} in {engine.name} ({how})"):
-            rows.append(_row(bundle, artifact, engine, how, roads[artifact.tower].bundle, originals))
+            row, index = _row(bundle, artifact, engine, how, roads[artifact.tower].bundle, originals)
+        rows.append(row)
+        name = (names if artifact.tower == "image" else lines)[index]
+        worst.append(_sample(name, roads[artifact.tower], originals[artifact.tower], index))
+    divergence, traces = _look_inside(Diagnosis(bundle, loaded), plan, rows, worst, trace, progress)
     return VerifyResult(
         passed=all(row.passed for row in rows) and not contract,
         rows=tuple(rows),
+        first_divergence=divergence,
+        traces=traces,
         contract=contract,
         images=names,
         texts=len(lines),
@@ -135,6 +146,38 @@ def verify(
 
 
 _Planned = tuple[Artifact, Runtime, str]
+
+
+def _sample(name: str, roads: _Roads, originals: np.ndarray, index: int) -> Sample:
+    return Sample(name, roads.reference[index], roads.bundle[index], originals[index])
+
+
+def _look_inside(
+    diagnosis: Diagnosis, plan: list[_Planned], rows: list[Row], worst: list[Sample], trace: Path | None, progress: Progress
+) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
+    """The first divergence among artifacts that failed, and the traces written of all, each on its worst sample."""
+    divergence: dict[str, Any] | None = None
+    written: dict[str, None] = {}
+    for (artifact, engine, how), row, sample in zip(plan, rows, worst, strict=True):
+        wanted = not row.passed and (divergence is None or divergence["op"] is None)
+        if not can_be_traced(artifact) or not (wanted or trace):
+            continue
+        mode = how if engine.name == INTERPRETER else RUNTIMES[INTERPRETER].load().modes(artifact.scheme)[0]
+        with progress(f"looking into {artifact.label} ({mode})"):
+            try:
+                traced = diagnosis.trace(artifact, mode, sample)
+            except BundleError:
+                if row.error is None:
+                    raise
+                continue  # it could not be run before either, and its row says why
+            if wanted:
+                explained = diagnosis.explain(artifact, mode, sample, traced)
+                divergence = explained if divergence is None or explained["op"] else divergence
+        if trace:
+            stem = f"{artifact.label}-{mode}".replace(" ", "-").replace("/", "-")
+            files = write_trace(trace, stem, f"{artifact.label}, {mode}, {sample.name!r:.60}", traced)
+            written |= dict.fromkeys(map(str, files))
+    return divergence, tuple(written)
 
 
 def _plan(bundle: Bundle, runtime: str | None, mode: str | None) -> tuple[list[_Planned], tuple[str, ...]]:
@@ -181,7 +224,8 @@ def _text_inputs(bundle: Bundle, loaded: LoadedModel, texts: list[str]) -> _Road
 
 def _row(
     bundle: Bundle, artifact: Artifact, engine: Runtime, mode: str, given: np.ndarray, originals: dict[Tower, np.ndarray]
-) -> Row:
+) -> tuple[Row, int]:
+    """The row of an artifact, and the index of the sample that it gets most wrong."""
     original, other = originals[artifact.tower], originals["text" if artifact.tower == "image" else "image"]
     threshold = SCHEMES[artifact.scheme].threshold
     if artifact.min_cosine is not None:
@@ -197,11 +241,14 @@ def _row(
         "sha256": artifact.sha256,
         "threshold": {**asdict(threshold), "between_input_cosine": DEGENERATE_COSINE, "length_error": UNIT_TOLERANCE},
     }
+    worst = 0
     try:
         with engine.open(bundle, artifact, mode) as runner:
             converted = runner.encode(given)
         if converted.shape != original.shape:
             raise BundleError(f"{artifact.path}: gives {list(converted.shape)}, the original {list(original.shape)}")
+        # NaN counts as the largest; of equal errors the first.
+        worst = int(np.abs(original - converted).max(axis=1).argmax())
         if not np.isfinite(converted).all():
             raise BundleError(f"{artifact.path}: gives values that are not finite (overflow?)")
     except BundleError as error:
@@ -209,7 +256,8 @@ def _row(
             ("cosine_min", "cosine_mean", "max_abs_error", "rank_agreement", "length_error")
         )
         between = between_input_cosine(original)
-        return Row(**common, **nothing, between_input_cosine=between, passed=False, failures=("error",), error=str(error))
+        row = Row(**common, **nothing, between_input_cosine=between, passed=False, failures=("error",), error=str(error))
+        return row, worst
     agreement = compare(original, converted, other)
     failures = [
         name
@@ -223,7 +271,7 @@ def _row(
         if not holds
     ]
     numbers: dict[str, Any] = {name: None if math.isnan(value) else value for name, value in asdict(agreement).items()}
-    return Row(**common, **numbers, passed=not failures, failures=tuple(failures))
+    return Row(**common, **numbers, passed=not failures, failures=tuple(failures)), worst
 
 
 def _contract_differences(bundle: Bundle, loaded: LoadedModel) -> Iterable[str]:

@@ -9,9 +9,8 @@ diverges where that exceeds what its scheme explains.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,107 +22,23 @@ from torch.export import ExportedProgram
 
 from edgeclip.reference.mil.interpreter import MilModel, Mode
 from edgeclip.verify.align import align, as_formed, exchanged
-from edgeclip.verify.operands import Operand, findings, has_weights, operands, parameters
+from edgeclip.verify.operands import Operand, Tolerance, findings, has_weights, operands, parameters
 from edgeclip.verify.package_trace import PackageOp, package_input, trace_forced, trace_package
 from edgeclip.verify.trace import INPUT, TorchOp, trace_torch
+from edgeclip.verify.traced import Divergence, Localization, Statistics, TracedOp, cosine, finite, relative_error, rms
 
-# What one operation with right operands may be off, relative to its result. On right packages of the demo and full models:
-# fp32 up to 4e-7; with float16 results or weights up to 1e-3 (softmax).
-_FLOAT32_FLOOR = 5e-6
-_FLOAT16_FLOOR = 4e-3
+# What one operation with right operands may be off, relative to its result; in brackets the most on right packages.
+_FLOAT32_FLOOR = 2e-5  # float32 throughout (5e-6)
+_CONSTANTS_FLOOR = 5e-4  # constants in float16 or compressed, computed in float32 (2e-4, with torch's weights in their place)
+_FLOAT16_FLOOR = 4e-3  # results rounded to float16 (9e-4)
 # Compression: a weight may differ from its parameter, or where that cannot be told an operation from torch's, by so many
 # times what is typical of the program ...
 _TIMES_TYPICAL = 4.0
-_LEAST_EXPLAINED = 0.02
-_MOST_EXPLAINED = 0.35  # ... but never more: 4 bits cost 0.1, a wrong weight about 1
-_FLOATS = ("fp32", "fp16")
+_MOST_EXPLAINED = 0.4  # ... but never more: 4 bits cost 0.1, half of the weights 0.3, a wrong weight about 1
+_EXACT = "fp32"  # the scheme that leaves constants as they are
 _QUANTIZING = ("quantize", "dequantize")  # of values, at run time
 _SUMS = ("add", "sub")
 _FLOAT16_MAX = 65504.0
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Of one tensor. Over its finite values, None where there are none; `not_finite` counts the others."""
-
-    shape: tuple[int, ...]
-    min: float | None
-    max: float | None
-    mean: float | None
-    std: float | None
-    rms: float | None
-    not_finite: int
-
-    @classmethod
-    def of(cls, value: Tensor) -> Statistics:
-        flat = value.reshape(-1).double()
-        finite = flat[torch.isfinite(flat)]
-        numbers: dict[str, float | None] = dict.fromkeys(("min", "max", "mean", "std", "rms"))
-        if finite.numel():
-            numbers = {
-                "min": float(finite.min()),
-                "max": float(finite.max()),
-                "mean": float(finite.mean()),
-                "std": float(finite.std(correction=0)),
-                "rms": float(finite.square().mean().sqrt()),
-            }
-        return cls(tuple(value.shape), **numbers, not_finite=flat.numel() - finite.numel())
-
-
-@dataclass(frozen=True)
-class TracedOp:
-    """One value of a package beside torch's. What needs a counterpart is None without one.
-
-    relative_error, cosine: of the free run. input_relative_error: the largest of its operands'. added_error: with right
-    operands. floor: what the scheme explains of that.
-    """
-
-    index: int
-    op: str
-    op_type: str
-    layer: str | None
-    torch_op: str | None
-    converted: Statistics
-    original: Statistics | None = None
-    relative_error: float | None = None
-    input_relative_error: float | None = None
-    cosine: float | None = None
-    added_error: float | None = None
-    floor: float | None = None
-    diverges: bool = False
-
-
-@dataclass(frozen=True)
-class Divergence:
-    """The first operation of a package that computes something else than torch, or, without `op`, why there is none.
-
-    layer: the path of the torch module, "" for what the tower does itself. original, converted: torch's tensor and the
-    package's, of the free run. says: what is known about the cause, in a sentence or two.
-    """
-
-    op: str | None
-    op_type: str | None
-    layer: str | None
-    torch_op: str | None
-    original: dict[str, Any] | None
-    converted: dict[str, Any] | None
-    relative_error: float | None
-    input_relative_error: float | None
-    cosine: float | None
-    says: str
-
-
-@dataclass(frozen=True)
-class Localization:
-    """All values of one package for one sample, and its first divergence, if any."""
-
-    ops: tuple[TracedOp, ...]
-    first: Divergence | None
-
-    @property
-    def largest(self) -> TracedOp | None:
-        """The operation that adds most error by itself."""
-        return max((op for op in self.ops if op.added_error is not None), key=lambda op: op.added_error or 0.0, default=None)
 
 
 def localize(program: ExportedProgram, package: Path, scheme: str, mode: Mode, sample: np.ndarray) -> Localization:
@@ -154,10 +69,10 @@ class _Comparison:
         self.by_name = {op.name: op for op in self.package}
         self.pairs, self.right = self._paired(align(self.package, torch_ops))
         self.constants: dict[str, dict[str, Tensor]] = {}
-        self.explained = self._base  # of a weight
+        self.explained = Tolerance(self._base)
         self.own = self._forced()
         self._pair_again()
-        if scheme not in _FLOATS:
+        if scheme != _EXACT:
             self._restore_weights()
         self.free_error = {name: relative_error(self.by_name[name].value, right) for name, right in self.right.items()}
         self.added = {name: relative_error(self.own[name], right) for name, right in self.right.items()}
@@ -200,9 +115,9 @@ class _Comparison:
             self.own = self._forced()
 
     def _restore_weights(self) -> None:
-        """Put torch's parameters in place of compressed weights that are as close to them as compression explains.
+        """Put torch's parameters in place of constants that are as close to them as their storage explains.
 
-        What is off then is not the compression. A weight that differs by more stays as it is, and shows.
+        What is off then is not the storage. A weight that differs by more stays as it is, and shows.
         """
         found = [
             operand
@@ -210,17 +125,22 @@ class _Comparison:
             for operand in operands(self.span(name), self.torch_span(name))
             if isinstance(operand, Operand)
         ]
-        compressed = [operand.difference for operand in found if operand.own.dim() >= 2]
-        typical = median(compressed) if compressed else 0.0
-        self.explained = min(max(_TIMES_TYPICAL * typical, _LEAST_EXPLAINED), _MOST_EXPLAINED)
+        if compressed := [operand for operand in found if operand.own.dim() >= 2]:
+            difference = _TIMES_TYPICAL * median(operand.difference for operand in compressed)
+            peak = _TIMES_TYPICAL * median(operand.peak for operand in compressed)
+            self.explained = Tolerance(
+                min(max(difference, self._base), _MOST_EXPLAINED), min(max(peak, self._base), _MOST_EXPLAINED)
+            )
         for operand in found:
-            if operand.difference <= self.explained:
+            if self.explained.explains(operand):
                 self.constants.setdefault(operand.step, {})[operand.parameter] = operand.right.to(operand.own.dtype)
         self.own = self._forced()
 
     @property
     def _base(self) -> float:
-        return _FLOAT32_FLOOR if self.scheme == "fp32" else _FLOAT16_FLOOR
+        if self.model.mode != "fp32":
+            return _FLOAT16_FLOOR
+        return _FLOAT32_FLOOR if self.scheme == _EXACT else _CONSTANTS_FLOOR
 
     def _floors(self) -> dict[str, float]:
         """What each compared operation may add."""
@@ -230,15 +150,15 @@ class _Comparison:
         for name in floors:
             op = self.by_name[name]
             if op.op in _SUMS:  # of large values that cancel, the rounding stays
-                sizes = [_rms(self.right[operand]) for operand in op.reads if operand in self.right]
-                floors[name] *= max([1.0, *(size / max(_rms(self.right[name]), 1e-12) for size in sizes)])
+                sizes = [rms(self.right[operand]) for operand in op.reads if operand in self.right]
+                floors[name] *= max([1.0, *(size / max(rms(self.right[name]), 1e-12) for size in sizes)])
         for name in unclear:
             floors[name] = max(floors[name], min(_TIMES_TYPICAL * typical, _MOST_EXPLAINED))
         return floors
 
     def _is_compressed(self, span: Sequence[PackageOp]) -> bool:
         """Whether operations work with compressed numbers that torch's cannot take the place of."""
-        if self.scheme in _FLOATS:
+        if self.scheme == _EXACT:
             return False
         kept = [op for op in span if op.name not in self.constants]
         return has_weights(kept) or any(op.op in _QUANTIZING for op in span)
@@ -272,10 +192,10 @@ class _Comparison:
             layer=torch_op.layer,
             torch_op=torch_op.op,
             original=Statistics.of(right),
-            relative_error=_number(self.free_error[op.name]),
-            input_relative_error=_number(self._input_error(op.name)),
-            cosine=_number(cosine(op.value, right)),
-            added_error=_number(self.added[op.name]),
+            relative_error=finite(self.free_error[op.name]),
+            input_relative_error=finite(self._input_error(op.name)),
+            cosine=finite(cosine(op.value, right)),
+            added_error=finite(self.added[op.name]),
             floor=self.floors[op.name],
             diverges=self.diverges(op.name),
         )
@@ -300,9 +220,9 @@ class _Comparison:
             torch_op=blamed.op,
             original=asdict(Statistics.of(right)),
             converted=asdict(Statistics.of(last.value)),
-            relative_error=_number(self.free_error[last.name]),
-            input_relative_error=_number(self._input_error(last.name)),
-            cosine=_number(cosine(last.value, right)),
+            relative_error=finite(self.free_error[last.name]),
+            input_relative_error=finite(self._input_error(last.name)),
+            cosine=finite(cosine(last.value, right)),
             says=". ".join(self._says(last, span, torch_span, missing, len(wrong) - 1)),
         )
 
@@ -319,7 +239,7 @@ class _Comparison:
             beyond = f", which float16 cannot hold (up to {_FLOAT16_MAX:.0f})" if largest > _FLOAT16_MAX else ""
             yield f"{lost} of its values are not finite; torch's reach {largest:.3g}{beyond}"
         elif torch_op.op == INPUT:
-            yield "the picture or text reaches the program otherwise than the original: channel order, scale, or a change in front"
+            yield "the input reaches the program otherwise than the original: channel order, scale, or a change in front"
         elif missing is not None:
             yield f"with torch's operand it is right: torch's {missing.op} in front of it is missing or was applied elsewhere"
         else:
@@ -364,28 +284,3 @@ def _until(start: str, reads: Any, known: Iterable[str]) -> set[str]:
                 found.add(one)
                 stack.append(one)
     return found
-
-
-def relative_error(own: Tensor, right: Tensor) -> float:
-    """|own - right| / |right| in the Euclidean norm; infinite where `own` is not finite."""
-    difference = float(torch.linalg.vector_norm(own.double() - right.double()))
-    size = float(torch.linalg.vector_norm(right.double()))
-    if not math.isfinite(difference):
-        return math.inf
-    return difference / size if size else (math.inf if difference else 0.0)
-
-
-def cosine(own: Tensor, right: Tensor) -> float:
-    """Between two tensors as vectors; 0 where one of them has no direction."""
-    a, b = own.reshape(-1).double(), right.reshape(-1).double()
-    lengths = float(a.norm() * b.norm())
-    return float(a @ b) / lengths if lengths > 0 and math.isfinite(lengths) else 0.0
-
-
-def _rms(value: Tensor) -> float:
-    return float(value.double().square().mean().sqrt())
-
-
-def _number(value: float) -> float | None:
-    """A number that JSON has."""
-    return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""Whether an operation of a package was given the parameters of the torch layer that it comes from, and if not, how they differ."""
+"""Whether an operation of a package was given the parameters of the torch layer that it comes from."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ class Operand:
     """A parameter, and the constant of a package that comes closest to it.
 
     name: the parameter's. right: it, in the constant's shape. step, parameter, own: the operation that takes the constant, as
-    what, and the constant. difference: relative.
+    what, and the constant. difference: relative, in the Euclidean norm. peak: the largest difference of one element, relative
+    to the largest element; compression with one scale keeps it small even where most elements are tiny.
     """
 
     name: str
@@ -32,6 +33,21 @@ class Operand:
     parameter: str
     own: Tensor
     difference: float
+
+    @property
+    def peak(self) -> float:
+        return float((self.own.float() - self.right.float()).abs().max() / self.right.abs().max())
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What a scheme explains of a difference between a weight and its parameter: either measure may be small."""
+
+    difference: float
+    peak: float = 0.0
+
+    def explains(self, operand: Operand) -> bool:
+        return operand.difference <= self.difference or operand.peak <= self.peak
 
 
 def operands(package: Sequence[PackageOp], torch_ops: Sequence[TorchOp]) -> Iterator[Operand | str]:
@@ -57,17 +73,14 @@ def operands(package: Sequence[PackageOp], torch_ops: Sequence[TorchOp]) -> Iter
         yield min(found, key=lambda one: one.difference) if found else f"{name} {list(right.shape)} is not among its operands"
 
 
-def findings(package: Sequence[PackageOp], torch_ops: Sequence[TorchOp], tolerance: float) -> tuple[str, ...]:
-    """What is wrong with the constant operands of some operations, in words; nothing if they are right.
-
-    tolerance: the relative difference that the scheme explains.
-    """
+def findings(package: Sequence[PackageOp], torch_ops: Sequence[TorchOp], tolerance: Tolerance) -> tuple[str, ...]:
+    """What is wrong with the constant operands of some operations, in words; nothing if they are right."""
     found = []
     for operand in operands(package, torch_ops):
         if isinstance(operand, str):
             found.append(operand)
-        elif operand.difference > tolerance:
-            how = next(_patterns(operand.own, operand.right, tolerance), None)
+        elif not tolerance.explains(operand):
+            how = next(_patterns(operand, tolerance.difference), None)
             found.append(f"{operand.name} {how or f'differs (relative difference {operand.difference:.2g})'}")
     found += [
         f"{mine} is {op.constants[mine]:.3g}, torch has {torch_op.attributes[theirs]:.3g}"
@@ -110,7 +123,7 @@ def _expected(torch_ops: Sequence[TorchOp], package: Sequence[PackageOp]) -> dic
             elif op.op in ("matmul", "mm") and "linear" in kinds:
                 right = right.mT
             if folded and scale is not None and op.op in _PRODUCTS:
-                (factor_name, factor), = scale.constants.items()
+                ((factor_name, factor),) = scale.constants.items()
                 right = right * factor.reshape(-1, *[1] * (right.dim() - 1))
                 name = f"{name} * {factor_name}"
             wanted[name] = right
@@ -127,16 +140,18 @@ def _difference(own: Tensor, right: Tensor) -> float:
     return float((own.float() - right.float()).norm() / right.float().norm().clamp(min=1e-30))
 
 
-def _patterns(own: Tensor, right: Tensor, tolerance: float) -> Iterator[str]:
+def _patterns(operand: Operand, tolerance: float) -> Iterator[str]:
     """How a wrong parameter comes from the right one, where that is one of the usual ways."""
+    own, right = operand.own.float(), operand.right.float()
+    close = min(tolerance, operand.difference / 4)  # a pattern has to explain most of the difference
     for says, change in _USUAL.items():
         changed = change(right)
-        if changed is not None and changed.shape == right.shape and _difference(own, changed) <= tolerance:
+        if changed is not None and changed.shape == right.shape and _difference(own, changed) <= close:
             yield says
     ratio = float((own * right).sum() / (right * right).sum())
-    if _difference(own, ratio * right) <= tolerance:
+    if _difference(own, ratio * right) <= close:
         yield f"is multiplied by {ratio:.4g}"
-    if _difference(own.reshape(-1).sort().values, right.reshape(-1).sort().values) <= tolerance:
+    if _difference(own.reshape(-1).sort().values, right.reshape(-1).sort().values) <= close:
         yield "has its values in another order"
 
 

@@ -163,6 +163,5 @@ def _attributes(node: Node) -> dict[str, float]:
     return {
         argument.name: float(value)
         for argument in schema.arguments
-        if isinstance(value := given.get(argument.name, argument.default_value), int | float)
-        and not isinstance(value, bool)
+        if isinstance(value := given.get(argument.name, argument.default_value), int | float) and not isinstance(value, bool)
     }
