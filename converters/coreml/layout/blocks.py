@@ -12,6 +12,7 @@ Source: "Deploying Transformers on the Apple Neural Engine", principles 1 and 3.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor, nn
@@ -35,6 +36,19 @@ class TokenBlock(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         x = x + self.ls_1(self.attn(self.ln_1(x), mask))
         return x + self.ls_2(self.mlp(self.ln_2(x)))
+
+
+class TokenBlocks(nn.Module):
+    """Blocks one after the other, under OpenCLIP's name. Shapes: (N, C, 1, L), mask (1, L, 1, L) or None -> (N, C, 1, L)."""
+
+    def __init__(self, blocks: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.resblocks = nn.ModuleList([rewritten(block) for block in blocks])
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        for block in self.resblocks:
+            x = block(x, mask)
+        return x
 
 
 class MixerBlock(nn.Module):

@@ -17,8 +17,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from converters.coreml.layout.attention import mask_of
+from converters.coreml.layout.blocks import TokenBlocks
 from converters.coreml.layout.end_token import EndToken
-from converters.coreml.layout.kinds import require, rewrites, rewritten
+from converters.coreml.layout.kinds import require, rewrites
 from converters.coreml.layout.layer_norm import norm_into
 from converters.coreml.layout.pointwise import projection
 
@@ -69,8 +70,7 @@ class TextTokens(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         x = self.token_embedding(ids).transpose(1, 2).unsqueeze(2) + self.positions
-        for block in self.transformer.children():
-            x = block(x, self.mask)
+        x = self.transformer(x, self.mask)
         return self.text_projection(self.ln_final(self.pick(x, ids)))
 
 
@@ -94,6 +94,6 @@ def _end_token(text: Any, token: int) -> EndToken:
 
 def _text_tokens(text: Any, mask: Tensor | None, pick: nn.Module) -> TextTokens:
     proj = projection(text.text_projection)
-    blocks = nn.ModuleList([rewritten(block) for block in text.transformer.resblocks])
+    blocks = TokenBlocks(text.transformer.resblocks)
     norm = norm_into(text.ln_final, proj)
     return TextTokens(text.token_embedding, text.positional_embedding, blocks, mask, pick, norm, proj)

@@ -47,11 +47,17 @@ def for_neural_engine(module: nn.Module) -> nn.Module:
     Raises ConversionError for a part that has no rewrite, with its path.
     """
     tower = copy.deepcopy(module)
-    paths = {id(part): path for path, part in tower.named_modules()}
+    places = {id(part): _place(tower, path) for path, part in tower.named_modules()}
     try:
         return rewritten(tower).requires_grad_(False).eval()
     except RefusedError as error:
-        path = paths.get(id(error.module), "")
-        raise ConversionError(
-            f"{path} ({type(error.module).__name__}): {error.reason} for the Neural Engine; use --layout plain"
-        ) from error
+        place = places[id(error.module)]
+        raise ConversionError(f"{place}: {error.reason} for the Neural Engine; use --layout plain") from error
+
+
+def _place(tower: nn.Module, path: str) -> str:
+    """`encoder.blocks.0.norm (LayerNorm in Block)`."""
+    name = type(tower.get_submodule(path)).__name__
+    if not path:
+        return name
+    return f"{path} ({name} in {type(tower.get_submodule(path.rpartition('.')[0])).__name__})"

@@ -18,7 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from converters.coreml.layout.kinds import require, rewrites, rewritten
+from converters.coreml.layout.blocks import TokenBlocks
+from converters.coreml.layout.kinds import require, rewrites
 from converters.coreml.layout.layer_norm import channel_norm, norm_into
 from converters.coreml.layout.pointwise import projection
 
@@ -72,9 +73,7 @@ class VisionTokens(nn.Module):
         x = self.conv1(image)
         x = x.reshape(*x.shape[:2], 1, -1) + self.positions
         x = torch.cat([self.class_token.expand(len(x), -1, -1, -1), x], 3)
-        x = self.ln_pre(x)
-        for block in self.transformer.children():
-            x = block(x)
+        x = self.transformer(self.ln_pre(x))
         x = self.pick(self.ln_before(x))
         return self.proj(self.ln_post(x))
 
@@ -90,6 +89,6 @@ def vision_transformer(vit: Any) -> nn.Module:
     norm = norm_into(vit.ln_post, proj)
     after = commutes or vit.final_ln_after_pool
     before_and_after = (nn.Identity(), norm) if after else (norm, nn.Identity())
-    blocks = rewritten(vit.transformer).get_submodule("resblocks")
+    blocks = TokenBlocks(vit.transformer.resblocks)
     ln_pre = channel_norm(vit.ln_pre)
     return VisionTokens(vit.conv1, vit.class_embedding, vit.positional_embedding, ln_pre, blocks, pick, *before_and_after, proj)
