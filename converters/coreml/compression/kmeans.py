@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-_ROUNDS = 100
+_ROUNDS = 300
+_BINS = 512  # of the histogram that stands for the density
+_SMOOTH = 9
 
 
 def lookup_table(weight: np.ndarray, entries: int) -> tuple[np.ndarray, np.ndarray]:
@@ -12,8 +14,9 @@ def lookup_table(weight: np.ndarray, entries: int) -> tuple[np.ndarray, np.ndarr
 
     weight: any shape, float -> (entries,) of the same dtype, ascending; indices (weight.size,) uint8. Lloyd's algorithm on
     the sorted distinct values, where clusters are intervals: a round costs a binary search for each table entry, so
-    millions of weights take no longer than sorting them. Begins twice, at quantiles and at even steps, and keeps the
-    better; the same weight always gives the same table.
+    millions of weights take no longer than sorting them. Begins at the points that are best for many entries, dense as the
+    cube root of the values' density (Panter and Dite 1951), and at even steps, and keeps the better; the same weight always
+    gives the same table.
     """
     flat = np.asarray(weight).reshape(-1)
     values, inverse, counts = np.unique(flat, return_inverse=True, return_counts=True)
@@ -23,12 +26,18 @@ def lookup_table(weight: np.ndarray, entries: int) -> tuple[np.ndarray, np.ndarr
     points = values.astype(np.float64)
     weights = np.concatenate([[0], np.cumsum(counts)]).astype(np.float64)
     sums = np.concatenate([[0.0], np.cumsum(points * counts)])
-    quantiles = np.interp((np.arange(entries) + 0.5) / entries * weights[-1], weights[1:], points)
     even = np.linspace(points[0], points[-1], entries)
-    found = [_lloyd(points, weights, sums, start) for start in (quantiles, even)]
+    found = [_lloyd(points, weights, sums, start) for start in (_spread(points, counts, entries), even)]
     centres = min(found, key=lambda centres: _cost(points, counts, centres)).astype(weight.dtype)
     places = np.searchsorted(_borders(centres.astype(np.float64)), points)
     return centres, places[inverse.reshape(-1)].astype(np.uint8)
+
+
+def _spread(points: np.ndarray, counts: np.ndarray, entries: int) -> np.ndarray:
+    density, edges = np.histogram(points, _BINS, weights=counts.astype(np.float64))
+    smooth = np.convolve(density, np.ones(_SMOOTH) / _SMOOTH, mode="same") + 1e-9 * density.sum()
+    share = np.concatenate([[0.0], np.cumsum(np.cbrt(smooth))])
+    return np.interp((np.arange(entries) + 0.5) / entries * share[-1], share, edges)
 
 
 def _borders(centres: np.ndarray) -> np.ndarray:

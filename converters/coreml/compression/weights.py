@@ -36,6 +36,11 @@ class Weight:
         return self.values.size
 
     @property
+    def is_depthwise(self) -> bool:
+        """A convolution in which every channel has a kernel of its own: few weights, and each channel on its own scale."""
+        return self.op == "conv" and self.shape[1] == 1
+
+    @property
     def is_token_table(self) -> bool:
         """A lookup of rows of numbers; a table of single numbers only marks some of them."""
         return self.op == "gather" and len(self.shape) == 2 and self.shape[1] > 1
