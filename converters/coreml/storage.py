@@ -7,7 +7,7 @@ tables and scales beside it; all of that counts as storage, and only the result 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,9 +52,7 @@ def stored_weights(operations: Iterable[Any]) -> StoredWeights:
     weights = 0
     seen: set[tuple[str, int]] = set()
     for operation in program:
-        for name, value in operation.attributes.items():
-            if value.WhichOneof("value") != "blobFileValue":
-                continue
+        for name, value in _stored(operation):
             kind = tensor_type(value.type, operation.type)
             record = (value.blobFileValue.fileName, value.blobFileValue.offset)
             if operation.type == "const" and operation.outputs[0].name not in parts:
@@ -67,6 +65,17 @@ def stored_weights(operations: Iterable[Any]) -> StoredWeights:
             size[stored] += _dtype(kind, operation).size_bytes(kind.elements)
     weights += sum(_result(operation).elements for operation in compressed if not _is_part(operation, parts))
     return StoredWeights(dict(values), dict(size), weights)
+
+
+def _stored(operation: Any) -> Iterator[tuple[str, Any]]:
+    """The values that an operation keeps in a weight file: iOS16 forms as attributes, iOS18 forms as inputs."""
+    for name, value in operation.attributes.items():
+        if value.WhichOneof("value") == "blobFileValue":
+            yield name, value
+    for name, argument in operation.inputs.items():
+        for binding in argument.arguments:
+            if binding.WhichOneof("binding") == "value" and binding.value.WhichOneof("value") == "blobFileValue":
+                yield name, binding.value
 
 
 def _is_part(operation: Any, parts: set[str]) -> bool:
@@ -88,7 +97,7 @@ def _dtype(kind: TensorType, operation: Any) -> DType:
 def _packed(operation: Any, attribute: str, kind: TensorType) -> tuple[str, int]:
     """Data type and number of the values in a record. The iOS16 forms declare packed bits as plain bytes."""
     meant = _PACKED.get((operation.type, attribute))
-    if meant is None:
+    if meant is None or attribute not in operation.attributes:
         return kind.dtype.lower(), kind.elements
     return f"uint{meant(operation)}", _result(operation).elements
 
