@@ -14,25 +14,39 @@ from edgeclip.reference.mil.ops import operations
 from tests.reference import (
     test_mil_ops_constexpr,
     test_mil_ops_convolution,
+    test_mil_ops_creation,
     test_mil_ops_elementwise,
     test_mil_ops_lookup,
     test_mil_ops_products,
     test_mil_ops_quantization,
     test_mil_ops_shape,
+    test_mil_ops_unary,
 )
 from tests.reference.oracle import Case, agree, has_arrays
 from tests.reference.packages import builder, save
 
 _RUNNING: tuple[ModuleType, ...] = (
     test_mil_ops_convolution,
+    test_mil_ops_creation,
     test_mil_ops_elementwise,
     test_mil_ops_lookup,
     test_mil_ops_products,
     test_mil_ops_quantization,
     test_mil_ops_shape,
+    test_mil_ops_unary,
 )
 _FAMILIES = (*_RUNNING, test_mil_ops_constexpr)
-_WEIGHTS = ("weight", "bias", "mean", "variance", "gamma", "beta", "scale", "zero_point")  # the format wants them constant
+_WEIGHTS = (
+    "weight",
+    "bias",
+    "mean",
+    "variance",
+    "gamma",
+    "beta",
+    "scale",
+    "zero_point",
+    "alpha",
+)  # the format wants them constant
 
 
 def test_every_operation_has_a_case() -> None:

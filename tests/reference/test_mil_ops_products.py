@@ -111,7 +111,31 @@ _LAYER_NORMS: tuple[dict[str, Any], ...] = (
     {"axes": (3, 2), "gamma": floats(4, 5, seed=1), "beta": floats(4, 5, seed=2)},
 )
 _CHANNELS: dict[str, Any] = {"mean": floats(3, seed=1), "variance": floats(3, seed=2, low=0.1)}
+
+
+def _instance_norm(
+    *, x: np.ndarray, gamma: np.ndarray | None = None, beta: np.ndarray | None = None, epsilon: float = 1e-5
+) -> np.ndarray:
+    out = np.stack([[_layer_norm(x=channel, epsilon=epsilon) for channel in row] for row in x])
+    channels = (-1, *[1] * (x.ndim - 2))
+    out = out if gamma is None else out * gamma.reshape(channels)
+    return out if beta is None else out + beta.reshape(channels)
+
+
+def _l2_norm(*, x: np.ndarray, epsilon: float = 1e-6) -> np.ndarray:
+    wide = x.astype(np.float64)
+    return wide / np.sqrt((wide**2).sum((-3, -2, -1), keepdims=True) + epsilon)
+
+
+_SCALED = {"gamma": floats(3, seed=3), "beta": floats(3, seed=4)}
 CASES = (
+    *(
+        Case("instance_norm", {"x": floats(*x) * 2 + 1, **rest}, _instance_norm, note=f"{x}{sorted(rest)}", tolerance=3e-6)
+        for x in ((2, 3, 4, 5), (2, 3, 7))
+        for rest in ({}, {**_SCALED}, {"epsilon": 0.1})
+    ),
+    *(Case("l2_norm", {"x": floats(*x)}, _l2_norm, note=str(x)) for x in ((2, 3, 4), (2, 3, 4, 5))),
+    Case("l2_norm", {"x": floats(2, 3, 4) / 100, "epsilon": 0.5}, _l2_norm),
     *(
         Case(
             "matmul",

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgeclip.errors import BundleError
+from edgeclip.errors import BundleError, UsageError
 from edgeclip.reference.mil.package import Package
 from edgeclip.reference.mil.precision import MODES, Mode
 from edgeclip.reference.mil.program import resolve
-from edgeclip.reference.mil.recording import Change, Recording, check_change, check_size, rerun
+from edgeclip.reference.mil.recording import MAX_RECORDED, Change, Recording, check_change, rerun
+from edgeclip.reference.mil.shapes import check_program
 from edgeclip.reference.mil.steps import Interface, Program, Step
 from edgeclip.reference.mil.values import DTYPES, MAX_SIZE, kind
 
@@ -34,18 +35,19 @@ class MilModel:
         self.mode = mode
         self.path = path
         self._precision = MODES[mode]
+        self._checked: set[tuple[tuple[int, ...], ...]] = set()  # the shapes that flexible inputs had
 
     @classmethod
-    def load(cls, path: Path, mode: Mode = "fp16") -> MilModel:
-        """Read and resolve a package; an operation that is not known is an error here, with its name."""
-        return cls(resolve(Package(path), MODES[mode]), mode, path)
+    def load(cls, path: Path, mode: Mode = "fp16", function: str = "main") -> MilModel:
+        """Read and resolve one function of a package; an operation that is not known is an error here, with its name."""
+        return cls(resolve(Package(path), MODES[mode], function), mode, path)
 
     @torch.inference_mode()
     def run(self, inputs: Mapping[str, np.ndarray], observe: Observer | None = None) -> dict[str, np.ndarray]:
         """Run once.
 
         inputs: as Core ML takes them. A picture is (H, W, 3) uint8 RGB, whatever the program's channel order; everything
-        else has the declared shape, numbers of any width that fit. `observe` is called after every step with its results.
+        else has a declared shape, numbers of any width that fit. `observe` is called after every step with its results.
         Returns arrays of the caller's own; BundleError where an input or an index is wrong.
         """
         values = self._given(inputs)
@@ -66,10 +68,12 @@ class MilModel:
         Takes the memory of all results together (`Recording.size_bytes`), where `run` frees each after its last use; for an
         image tower that is some hundred times its input. Raises UsageError if that is beyond `recording.MAX_RECORDED`.
         """
-        check_size(self.program)
-        values = self._given(inputs)
+        values, count = self._given(inputs), 0
         for step in self.program.steps:
             results = self._precision.compute(step, values)
+            count += sum(value.numel() for value in results)
+            if count > MAX_RECORDED:
+                raise UsageError(f"{self.path}: more than {MAX_RECORDED} values to record")
             values.update({name: value for (name, _), value in zip(step.outputs, results, strict=True)})
         return Recording(values)
 
@@ -97,7 +101,17 @@ class MilModel:
                 raise BundleError(f"{self.path}: input {interface.name!r} is missing")
             given = _input_tensor(interface, inputs[interface.name], f"{self.path}: input {interface.name!r}")
             values[interface.name] = self._precision.kept(given, interface.type)
+        self._check_shapes(values)
         return values
+
+    def _check_shapes(self, values: Mapping[str, Tensor]) -> None:
+        """What static shapes have had when the program was loaded: a check that they fit, and that memory is bounded."""
+        if all(interface.flexible is None for interface in self.program.inputs):
+            return
+        shapes = {interface.name: tuple(values[interface.name].shape) for interface in self.program.inputs}
+        if tuple(shapes.values()) not in self._checked:
+            check_program(self.program, shapes)
+            self._checked.add(tuple(shapes.values()))
 
     def _outputs(self, values: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
         return {out.name: np.array(values[out.name].numpy(), order="C") for out in self.program.outputs}
@@ -111,8 +125,8 @@ def _input_tensor(interface: Interface, value: np.ndarray, where: str) -> Tensor
             raise BundleError(f"{where} takes a {width} x {height} RGB picture")
         channels = value if interface.color == "RGB" else value[..., ::-1]
         return torch.from_numpy(np.array(channels.transpose(2, 0, 1)[None], np.float32, order="C"))
-    if value.shape != interface.type.shape:
-        raise BundleError(f"{where} takes {list(interface.type.shape)}, not {list(value.shape)}")
+    if not interface.allows(value.shape):
+        raise BundleError(f"{where} takes {interface.shapes}, not {list(value.shape)}")
     dtype = DTYPES[interface.type.dtype]
     if value.dtype.kind not in _TAKEN[kind(dtype.held)]:
         raise BundleError(f"{where} takes {dtype.name} values, not {value.dtype}")

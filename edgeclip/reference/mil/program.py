@@ -11,13 +11,14 @@ from typing import Any
 from torch import Tensor
 
 from edgeclip.errors import BundleError
+from edgeclip.reference.mil.interface import interface, interface_of
 from edgeclip.reference.mil.messages import printable
 from edgeclip.reference.mil.narrow import narrow
 from edgeclip.reference.mil.ops import operations
-from edgeclip.reference.mil.ops.table import Form
+from edgeclip.reference.mil.ops.table import Form, Number, Sizes
 from edgeclip.reference.mil.package import Package
 from edgeclip.reference.mil.precision import Precision
-from edgeclip.reference.mil.shapes import check_constant, check_result, check_shapes
+from edgeclip.reference.mil.shapes import check_constant, check_program, check_result
 from edgeclip.reference.mil.steps import Interface, Program, Step
 from edgeclip.reference.mil.values import TensorType, decode, held_type, kind, tensor_type
 from edgeclip.registry import unknown
@@ -25,7 +26,6 @@ from edgeclip.registry import unknown
 Constant = Tensor | str | tuple[str, ...]
 # What compressed constants may grow to, in values: all of a small file's, and of a large one's so many per byte.
 _DECOMPRESSED, _DECOMPRESSED_PER_BYTE = 1 << 22, 128
-_COLORS = {10: "GRAYSCALE", 20: "RGB", 30: "BGR"}  # FeatureTypes.proto, ImageFeatureType.ColorSpace
 
 
 @dataclass(frozen=True)
@@ -37,23 +37,29 @@ class _Runtime:
 
 @dataclass(frozen=True)
 class _Operands:
-    """An operation's operands by parameter: values that are known now, names of computed ones, names of constants."""
+    """An operation's operands by parameter: known values, names of computed ones, names of constants, computed sizes."""
 
     constants: dict[str, Any]
     inputs: dict[str, str | tuple[str, ...]]
     sources: dict[str, str]
+    numbers: set[str]
 
 
-def resolve(package: Package, precision: Precision) -> Program:
-    """Bind the `main` function, its constants as the mode leaves them.
+def resolve(package: Package, precision: Precision, function: str) -> Program:
+    """Bind a function by name, its constants as the mode leaves them.
 
     BundleError, with the operation's name, where the program uses what the interpreter does not know, or contradicts
     itself or its interface.
     """
-    function = package.model.mlProgram.functions.get("main")
-    if function is None or function.opset not in function.block_specializations:
-        raise BundleError(f"{package.path}: the program has no function 'main'")
-    return _Resolver(package, precision).resolve(function, function.block_specializations[function.opset])
+    functions = package.model.mlProgram.functions
+    if function not in functions:
+        known = ", ".join(sorted(map(printable, functions))) or "none"
+        raise BundleError(f"{package.path}: the program has no function {function!r}; known: {known}")
+    chosen = functions[function]
+    if chosen.opset not in chosen.block_specializations:
+        raise BundleError(f"{package.path}: function {function!r} has nothing for its opset {printable(chosen.opset)!r}")
+    description = interface_of(package, function)
+    return _Resolver(package, precision).resolve(chosen, chosen.block_specializations[chosen.opset], description)
 
 
 class _Resolver:
@@ -62,25 +68,24 @@ class _Resolver:
         self.precision = precision
         self.table = operations()
         self.types: dict[str, TensorType] = {}  # of inputs and computed values
+        self.given: dict[str, TensorType] = {}  # of inputs
         self.constants: dict[str, Constant] = {}
         self.constant_types: dict[str, TensorType] = {}
         self.listed: dict[str, Tensor] = {}  # constants that a step reads by name, among computed values
         self.decompressed = 0
         self.steps: list[Step] = []
 
-    def resolve(self, function: Any, block: Any) -> Program:
+    def resolve(self, function: Any, block: Any, description: Any) -> Program:
         for value in function.inputs:
             where = f"{self.package.path}: {printable(value.name)}"
             self._new(value.name, where)
             self.types[value.name] = held_type(value.type, where)
-        given = dict(self.types)
+        given = self.given = dict(self.types)
         for operation in block.operations:
             self._operation(operation)
         outputs = tuple(block.outputs)
         constants = self.listed | self._constant_outputs(outputs)
         steps = _with_frees(self.steps, keep={*outputs, *constants})
-        check_shapes(steps, given, constants)
-        description = self.package.model.description
         program = Program(
             steps=steps,
             inputs=tuple(self._interface(feature, given) for feature in description.input),
@@ -90,6 +95,7 @@ class _Resolver:
         )
         if missing := given.keys() - {interface.name for interface in program.inputs}:
             raise BundleError(f"{self.package.path}: the interface lacks the program's input {min(missing)!r}")
+        check_program(program, {interface.name: interface.smallest for interface in program.inputs})
         return program
 
     def _constant_outputs(self, names: Iterable[str]) -> dict[str, Tensor]:
@@ -109,14 +115,7 @@ class _Resolver:
             raise BundleError(f"{where} is not in the program")
         value = self.constants.get(feature.name)
         tensor = TensorType("ANY", tuple(value.shape)) if isinstance(value, Tensor) else self.types[feature.name]
-        if feature.type.WhichOneof("Type") != "imageType":
-            return Interface(feature.name, tensor)
-        color = _COLORS.get(feature.type.imageType.colorSpace, "unknown")
-        if color not in ("RGB", "BGR"):
-            raise BundleError(f"{where}: {color} pictures are not supported")
-        if tensor.dtype not in ("FLOAT16", "FLOAT32") or len(tensor.shape) != 4 or tensor.shape[:2] != (1, 3):
-            raise BundleError(f"{where}: {tensor.dtype} {list(tensor.shape)} is no picture")
-        return Interface(feature.name, tensor, color)
+        return interface(feature, tensor, feature.name in self.given, where)
 
     def _new(self, name: str, where: str) -> None:
         if name in self.types or name in self.constants or name in self.listed:
@@ -165,10 +164,19 @@ class _Resolver:
                 raise BundleError(f"{where}: there are two values {printable(out.name)!r}")
             outputs.append((out.name, declared(out.type, where)))
         function = narrow(form.run) if self.precision.rounds_all and not is_constant else form.run
-        return Step(operation.type, where, function, operands.constants, operands.inputs, tuple(outputs), operands.sources)
+        return Step(
+            op=operation.type,
+            where=where,
+            function=function,
+            constants=operands.constants,
+            inputs=operands.inputs,
+            outputs=tuple(outputs),
+            sources=operands.sources,
+            numbers=frozenset(operands.numbers),
+        )
 
     def _operands(self, form: Form, given: Mapping[str, list[Any]], where: str) -> _Operands:
-        found = _Operands({}, {}, {})
+        found = _Operands({}, {}, {}, set())
         for name, bindings in given.items():
             place, hint = f"{where}: {name}", _strip_optional(form.parameters[name])
             values = [self._binding(binding, place) for binding in bindings]
@@ -183,7 +191,9 @@ class _Resolver:
                 raise BundleError(f"{where}: input {name!r} takes one value, not {len(values)}")
             value = values[0]
             if isinstance(value, _Runtime):
-                if hint is not Tensor:
+                if hint in (Sizes, Number):
+                    found.numbers.add(name)
+                elif hint is not Tensor:
                     raise BundleError(f"{where}: input {name!r} must be a constant")
                 found.inputs[name] = value.name
                 continue
@@ -248,8 +258,12 @@ def _as_parameter(value: Constant, hint: Any, where: str) -> Any:
     if isinstance(value, Tensor):
         if hint is Tensor:
             return value
+        if hint is Number and value.numel() == 1:
+            return value.item()
         if hint in _KINDS and _KINDS[hint] == kind(value.dtype) and value.numel() == 1:
             return value.item()
+        if hint is Sizes and kind(value.dtype) == "integer" and value.dim() <= 1:
+            return tuple(value.reshape(-1).tolist())
         if typing.get_origin(hint) is tuple and _KINDS[typing.get_args(hint)[0]] == kind(value.dtype) and value.dim() <= 1:
             return tuple(value.reshape(-1).tolist())
     raise BundleError(f"{where}: a value that does not fit this input")

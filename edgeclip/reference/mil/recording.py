@@ -43,13 +43,6 @@ class Change:
     round_half: Collection[str]
 
 
-def check_size(program: Program) -> None:
-    """Raises UsageError where recording would take more than MAX_RECORDED values."""
-    count = sum(declared.elements for step in program.steps for _, declared in step.outputs)
-    if count > MAX_RECORDED:
-        raise UsageError(f"{count} values are too many to record; the most is {MAX_RECORDED}")
-
-
 def check_change(program: Program, change: Change) -> None:
     """Raises UsageError where a name is not in the program, or a constant is not of the shape and kind that it replaces."""
     operands = {source for step in program.steps for parameter, source in step.sources.items() if step.takes_tensor(parameter)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +23,8 @@ class Step:
 
     where: file, operation and result, as messages name them. sources: for each operand that is a named constant of the
     program, its name in the file, decompressed if it is compressed there; the parts of a list are `parameter/0` and so on.
-    frees: the values that no later step reads.
+    numbers: the parameters whose inputs are computed sizes, which the operation takes as numbers. frees: the values that no
+    later step reads.
     """
 
     op: str
@@ -32,6 +34,7 @@ class Step:
     inputs: dict[str, str | tuple[str, ...]]
     outputs: tuple[tuple[str, TensorType], ...]
     sources: dict[str, str] = field(default_factory=dict)
+    numbers: frozenset[str] = frozenset()
     frees: tuple[str, ...] = ()
 
     @property
@@ -47,12 +50,19 @@ class Step:
         """Whether a key of `sources` is a tensor to the operation, and not a number or text that steers it."""
         return source not in self.constants or isinstance(self.constants[source], Tensor)
 
+    def _numbers(self, name: str, value: Tensor) -> Any:
+        if value.is_meta:
+            raise BundleError(f"{self.where}: input {name!r} must be a constant or computed from shapes")
+        return tuple(value.tolist()) if value.dim() else value.item()
+
     def run(self, values: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """The results, one per output; BundleError where the operation cannot be done."""
-        arguments = {
+        arguments: dict[str, Any] = {
             name: values[source] if isinstance(source, str) else tuple([values[one] for one in source])
             for name, source in self.inputs.items()
         }
+        for name in self.numbers:
+            arguments[name] = self._numbers(name, arguments[name])
         try:
             result = self.function(**self.constants, **arguments)
         except _REFUSALS as error:
@@ -64,12 +74,54 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Flexible:
+    """The shapes that an input may have: each size within a range (lowest, highest; None: any), or one of a list."""
+
+    ranges: tuple[tuple[int, int | None], ...] = ()
+    shapes: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def smallest(self) -> tuple[int, ...]:
+        return min(self.shapes, key=math.prod) if self.shapes else tuple(low for low, _ in self.ranges)
+
+    def allows(self, shape: tuple[int, ...]) -> bool:
+        if self.shapes:
+            return shape in self.shapes
+        return len(shape) == len(self.ranges) and all(
+            low <= size and (high is None or size <= high) for size, (low, high) in zip(shape, self.ranges, strict=True)
+        )
+
+    def __str__(self) -> str:
+        if self.shapes:
+            return " or ".join(str(list(shape)) for shape in self.shapes)
+        sizes = (str(low) if low == high else f"{low} to {high or 'any'}" for low, high in self.ranges)
+        return f"[{', '.join(sizes)}]"
+
+
+@dataclass(frozen=True)
 class Interface:
-    """An input or output of the model; `color` is set where Core ML takes a pixel buffer."""
+    """An input or output of the model.
+
+    color: set where Core ML takes a pixel buffer. flexible: what an input's flexible sizes may be.
+    """
 
     name: str
     type: TensorType
     color: str | None = None
+    flexible: Flexible | None = None
+
+    def allows(self, shape: tuple[int, ...]) -> bool:
+        return self.type.fits(shape) and (self.flexible is None or self.flexible.allows(shape))
+
+    @property
+    def smallest(self) -> tuple[int, ...]:
+        """The smallest shape that is allowed."""
+        return self.type.shape if self.flexible is None else self.flexible.smallest
+
+    @property
+    def shapes(self) -> str:
+        """As messages say it."""
+        return str(list(self.type.shape) if self.flexible is None else self.flexible)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ _ALIGNMENT = 64
 _SENTINEL = 0xDEADBEEF
 MAX_RANK = 8
 MAX_SIZE = (1 << 31) - 1
+FLEXIBLE = -1
 MAX_ELEMENTS = 1 << 31  # of a constant, which the file must hold in full
 MAX_COMPUTED = 1 << 27  # of a result, which a few bytes can ask for: 512 MB of float32
 _HELD_NUMPY: dict[torch.dtype, type] = {
@@ -43,14 +44,25 @@ _HELD_NUMPY: dict[torch.dtype, type] = {
 
 @dataclass(frozen=True)
 class TensorType:
-    """Data type and static shape of a value."""
+    """Data type and shape of a value; a size that is known only when the program runs is FLEXIBLE."""
 
     dtype: str
     shape: tuple[int, ...]
 
     @property
     def elements(self) -> int:
-        return math.prod(self.shape)
+        """How many there are; flexible sizes count as 1."""
+        return math.prod(1 if size == FLEXIBLE else size for size in self.shape)
+
+    @property
+    def is_flexible(self) -> bool:
+        return FLEXIBLE in self.shape
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether a value may have this shape."""
+        return len(shape) == len(self.shape) and all(
+            declared in (size, FLEXIBLE) for size, declared in zip(shape, self.shape, strict=True)
+        )
 
 
 @dataclass(frozen=True)
@@ -153,8 +165,11 @@ class WeightFile:
         return dtype.array(self._view[data : data + size], tensor)
 
 
-def tensor_type(value_type: Any, where: str, limit: int = MAX_ELEMENTS) -> TensorType:
-    """The static tensor type of a protobuf ValueType; BundleError for any other, or for more than `limit` elements."""
+def tensor_type(value_type: Any, where: str, limit: int = MAX_ELEMENTS, flexible: bool = False) -> TensorType:
+    """The tensor type of a protobuf ValueType; BundleError for any other, or for more than `limit` elements.
+
+    Sizes that are not static are an error, unless `flexible`; a rank that is not, always.
+    """
     if value_type.WhichOneof("type") != "tensorType":
         raise BundleError(f"{where}: {value_type.WhichOneof('type')} values are not supported")
     proto = value_type.tensorType
@@ -165,9 +180,12 @@ def tensor_type(value_type: Any, where: str, limit: int = MAX_ELEMENTS) -> Tenso
         raise BundleError(f"{where}: impossible shape of rank {proto.rank} and {len(proto.dimensions)} dimensions")
     shape = []
     for dimension in proto.dimensions:
-        if dimension.WhichOneof("dimension") != "constant":
-            raise BundleError(f"{where}: flexible dimensions are not supported")
-        shape.append(int(dimension.constant.size))
+        if dimension.WhichOneof("dimension") == "constant":
+            shape.append(int(dimension.constant.size))
+        elif flexible and not dimension.unknown.variadic:
+            shape.append(FLEXIBLE)
+        else:
+            raise BundleError(f"{where}: flexible dimensions are not supported here")
     # Sizes of 0 do not make the others harmless: NumPy multiplies them as well.
     if max(shape, default=0) > MAX_SIZE or math.prod(max(size, 1) for size in shape) > limit:
         raise BundleError(f"{where}: impossible shape {shape}")
@@ -176,7 +194,7 @@ def tensor_type(value_type: Any, where: str, limit: int = MAX_ELEMENTS) -> Tenso
 
 def held_type(value_type: Any, where: str) -> TensorType:
     """The type of a value that is given or computed: one that the interpreter can hold, of at most MAX_COMPUTED elements."""
-    tensor = tensor_type(value_type, where, MAX_COMPUTED)
+    tensor = tensor_type(value_type, where, MAX_COMPUTED, flexible=True)
     if tensor.dtype not in DTYPES or DTYPES[tensor.dtype].packed_bits is not None:
         raise BundleError(f"{where}: values of type {tensor.dtype} are not supported")
     return tensor

@@ -15,8 +15,10 @@ from edgeclip.reference.mil.ops.table import OPS, Op
 
 _FAMILIES = (
     "activation",
+    "comparison",
     "constexpr",
     "convolution",
+    "creation",
     "elementwise",
     "gathering",
     "linear",
@@ -27,6 +29,7 @@ _FAMILIES = (
     "reduction",
     "shape",
     "sparse",
+    "unary",
 )
 
 

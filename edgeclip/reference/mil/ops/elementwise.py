@@ -1,4 +1,4 @@
-"""Elementwise arithmetic, comparison and casts."""
+"""Elementwise arithmetic of two tensors, and casts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,19 @@ def mul(*, x: Tensor, y: Tensor) -> Tensor:
 
 @op("real_div")
 def real_div(*, x: Tensor, y: Tensor) -> Tensor:
-    return x / y
+    """Integers give integers, cut towards 0, as the format declares their quotient."""
+    return x / y if x.is_floating_point() else torch.div(x, y, rounding_mode="trunc")
+
+
+@op("floor_div")
+def floor_div(*, x: Tensor, y: Tensor) -> Tensor:
+    return torch.div(x, y, rounding_mode="floor")
+
+
+@op("mod")
+def mod(*, x: Tensor, y: Tensor) -> Tensor:
+    """Of the divisor's sign."""
+    return torch.remainder(x, y)
 
 
 @op("maximum")
@@ -38,44 +50,9 @@ def minimum(*, x: Tensor, y: Tensor) -> Tensor:
     return torch.minimum(x, y)
 
 
-@op("clip")
-def clip(*, x: Tensor, alpha: float, beta: float) -> Tensor:
-    return x.clamp(alpha, beta)
-
-
-@op("abs")
-def absolute(*, x: Tensor) -> Tensor:
-    return x.abs()
-
-
 @op("pow")
 def power(*, x: Tensor, y: Tensor) -> Tensor:
     return torch.pow(x, y)
-
-
-@op("sqrt")
-def sqrt(*, x: Tensor) -> Tensor:
-    return torch.sqrt(x)
-
-
-@op("rsqrt")
-def rsqrt(*, x: Tensor, epsilon: float = 1e-12) -> Tensor:
-    return torch.rsqrt(x + epsilon)
-
-
-@op("greater_equal")
-def greater_equal(*, x: Tensor, y: Tensor) -> Tensor:
-    return x >= y
-
-
-@op("less")
-def less(*, x: Tensor, y: Tensor) -> Tensor:
-    return x < y
-
-
-@op("select")
-def select(*, cond: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    return torch.where(cond, a, b)
 
 
 # Integers are held as int32 whatever their width; a cast wraps them to the width, as two's complement hardware does.

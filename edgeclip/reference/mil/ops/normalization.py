@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch.nn.functional as F
 
+from edgeclip.errors import BundleError
 from edgeclip.reference.mil.ops.axes import places
 from edgeclip.reference.mil.ops.table import Ints, Tensor, op
 
@@ -39,3 +40,23 @@ def layer_norm(
     order = [*others, *dims]  # torch normalises the last axes only
     out = F.layer_norm(x.permute(order), sizes, gamma, beta, epsilon)
     return out.permute([order.index(dim) for dim in range(rank)])
+
+
+@op("instance_norm")
+def instance_norm(*, x: Tensor, gamma: Tensor | None = None, beta: Tensor | None = None, epsilon: float = 1e-5) -> Tensor:
+    """Each channel of each row of (N, C, *spatial) on its own."""
+    if x.dim() < 3:
+        raise BundleError(f"instance_norm: a tensor of rank {x.dim()}")
+    sizes = list(x.shape[2:])
+    out = F.layer_norm(x, sizes, eps=epsilon)
+    channels = (-1, *[1] * len(sizes))
+    out = out if gamma is None else out * gamma.reshape(channels)
+    return out if beta is None else out + beta.reshape(channels)
+
+
+@op("l2_norm")
+def l2_norm(*, x: Tensor, epsilon: float = 1e-6) -> Tensor:
+    """The last three axes together divided by the root of their sum of squares and `epsilon`."""
+    if x.dim() < 3:
+        raise BundleError(f"l2_norm: a tensor of rank {x.dim()}")
+    return x / ((x * x).sum((-3, -2, -1), keepdim=True) + epsilon).sqrt()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
+import torch.nn.functional as F
 
 from edgeclip.errors import BundleError
 from edgeclip.reference.mil.ops.axes import places
-from edgeclip.reference.mil.ops.table import Ints, Tensor, op
+from edgeclip.reference.mil.ops.table import Ints, Sizes, Tensor, op
+from edgeclip.reference.mil.ops.windows import for_torch_pad
 
 
 @op("identity")
@@ -15,7 +19,7 @@ def identity(*, x: Tensor) -> Tensor:
 
 
 @op("reshape")
-def reshape(*, x: Tensor, shape: Ints) -> Tensor:
+def reshape(*, x: Tensor, shape: Sizes) -> Tensor:
     """-1 is inferred; 0 copies the size that lies as far from the last one, or is 1 where there is none.
 
     That is iOS17's rule; iOS15 has the same one for as many sizes as `x` has axes, and no other.
@@ -63,7 +67,7 @@ def split(*, x: Tensor, axis: int, num_splits: int | None = None, split_sizes: I
 
 
 @op("tile")
-def tile(*, x: Tensor, reps: Ints) -> Tensor:
+def tile(*, x: Tensor, reps: Sizes) -> Tensor:
     return x.tile(reps)
 
 
@@ -71,8 +75,8 @@ def tile(*, x: Tensor, reps: Ints) -> Tensor:
 def slice_by_index(
     *,
     x: Tensor,
-    begin: Ints,
-    end: Ints,
+    begin: Sizes,
+    end: Sizes,
     stride: Ints | None = None,
     begin_mask: tuple[bool, ...] | None = None,
     end_mask: tuple[bool, ...] | None = None,
@@ -100,3 +104,57 @@ def slice_by_index(
         else:
             index.append(slice(None if from_start else first, None if to_end else last, step))
     return x[tuple(index)]
+
+
+@op("slice_by_size")
+def slice_by_size(*, x: Tensor, begin: Sizes, size: Sizes) -> Tensor:
+    """`size` values from `begin`, which counts from the end where it is negative; -1 takes all that follow."""
+    if len(begin) != x.dim() or len(size) != x.dim():
+        raise BundleError(f"slice_by_size: {len(begin)} starts and {len(size)} sizes for {x.dim()} axes")
+    for axis, (first, count) in enumerate(zip(begin, size, strict=True)):
+        start = first + x.shape[axis] if first < 0 else first
+        x = x.narrow(axis, start, x.shape[axis] - start if count == -1 else count)
+    return x
+
+
+@op("pad")
+def pad(*, x: Tensor, pad: Sizes, mode: str = "constant", constant_val: float = 0.0) -> Tensor:
+    """(before, after) for each of the last axes, the first of them first."""
+    if len(pad) % 2 or len(pad) > 2 * x.dim() or min(pad, default=0) < 0:
+        raise BundleError(f"pad: amounts {list(pad)} for a tensor of rank {x.dim()}")
+    if mode == "constant":
+        return F.pad(x, for_torch_pad(pad), value=constant_val)
+    if mode not in ("reflect", "replicate"):
+        raise BundleError(f"pad: unknown mode {mode!r}")
+    for axis, (before, after) in enumerate(zip(pad[::2], pad[1::2], strict=True), x.dim() - len(pad) // 2):
+        x = x.index_select(axis, _mirrored(x.shape[axis], before, after, mode, x.device))
+    return x
+
+
+def _mirrored(size: int, before: int, after: int, mode: str, device: torch.device) -> Tensor:
+    """Which place each place of a padded axis copies."""
+    if size < 1 or (mode == "reflect" and max(before, after) >= size):
+        raise BundleError(f"pad: {before} before and {after} after an axis of {size}, by mode {mode}")
+    places = torch.arange(-before, size + after, device=device)
+    if mode == "replicate":
+        return places.clamp(0, size - 1)
+    return (size - 1) - ((size - 1) - places.abs()).abs()
+
+
+@op("reverse")
+def reverse(*, x: Tensor, axes: Ints | None = None) -> Tensor:
+    return x.flip(places("reverse", tuple(range(x.dim())) if axes is None else axes, x.dim()))
+
+
+@op("flatten2d")
+def flatten2d(*, x: Tensor, axis: int = 1) -> Tensor:
+    """Axes before `axis` together, and those from it on."""
+    if not -x.dim() <= axis <= x.dim():
+        raise BundleError(f"flatten2d: axis {axis} of a tensor of rank {x.dim()}")
+    split = axis + x.dim() if axis < 0 else axis
+    return x.reshape(math.prod(x.shape[:split]), math.prod(x.shape[split:]))
+
+
+@op("pixel_shuffle")
+def pixel_shuffle(*, x: Tensor, upscale_factor: int) -> Tensor:
+    return F.pixel_shuffle(x, upscale_factor)

@@ -14,6 +14,16 @@ from edgeclip.reference.mil.messages import printable
 from edgeclip.registry import Registry
 
 Ints = tuple[int, ...]
+
+
+class Sizes(Ints):
+    """Integers that a program may compute from shapes, where the batch is flexible; all others are constants."""
+
+
+class Number(float):
+    """One such number, an integer or a float."""
+
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -83,4 +93,4 @@ def _form(function: Callable[..., Any]) -> Form:
     return Form(function, hints, required)
 
 
-__all__ = ["OPS", "Form", "Ints", "Op", "Tensor", "later_form", "op"]
+__all__ = ["OPS", "Form", "Ints", "Number", "Op", "Sizes", "Tensor", "later_form", "op"]
