@@ -34,12 +34,10 @@ class SplitAttention(nn.Module):
     ) -> None:
         super().__init__()
         self.width = packed_weight.shape[1] // heads
-        weights = list(packed_weight.detach().chunk(3))
-        biases = [None] * 3 if packed_bias is None else list(packed_bias.detach().chunk(3))
+        (q, k, v), biases = packed_weight.chunk(3), _thirds(packed_bias)
         scale = self.width**-0.5
-        weights[0] = weights[0] * scale
-        biases[0] = None if biases[0] is None else biases[0] * scale
-        self.q_proj, self.k_proj, self.v_proj = map(pointwise, weights, biases)
+        self.q_proj = pointwise(q * scale, None if biases[0] is None else biases[0] * scale)
+        self.k_proj, self.v_proj = pointwise(k, biases[1]), pointwise(v, biases[2])
         self.out_proj = pointwise(out_weight, out_bias)
 
     @property
@@ -59,6 +57,10 @@ class SplitAttention(nn.Module):
         scores = torch.einsum("nchw,nwhu->nchu", k, q)
         shares = torch.softmax(scores if mask is None else scores + mask, dim=1)
         return torch.einsum("nchw,nwhu->nchu", v, shares)
+
+
+def _thirds(bias: Tensor | None) -> tuple[Tensor | None, ...]:
+    return (None, None, None) if bias is None else bias.chunk(3)
 
 
 def from_packed(attention: nn.Module, heads: int) -> SplitAttention:

@@ -87,8 +87,15 @@ def vision_transformer(vit: Any) -> nn.Module:
     pick, commutes = _PICKS[vit.pool_type]
     proj = projection(vit.proj)
     norm = norm_into(vit.ln_post, proj)
-    after = commutes or vit.final_ln_after_pool
-    before_and_after = (nn.Identity(), norm) if after else (norm, nn.Identity())
-    blocks = TokenBlocks(vit.transformer.resblocks)
-    ln_pre = channel_norm(vit.ln_pre)
-    return VisionTokens(vit.conv1, vit.class_embedding, vit.positional_embedding, ln_pre, blocks, pick, *before_and_after, proj)
+    picked_first = commutes or vit.final_ln_after_pool
+    return VisionTokens(
+        conv1=vit.conv1,
+        class_token=vit.class_embedding,
+        positions=vit.positional_embedding,
+        ln_pre=channel_norm(vit.ln_pre),
+        blocks=TokenBlocks(vit.transformer.resblocks),
+        pick=pick,
+        ln_before=nn.Identity() if picked_first else norm,
+        ln_post=norm if picked_first else nn.Identity(),
+        proj=proj,
+    )
