@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from edgeclip.cli.table import print_table
+from edgeclip.reference.mil.messages import printable
 
 _KINDS_SHOWN = 4
 _SEGMENTS_SHOWN = 6
@@ -28,7 +29,7 @@ def print_placement(found: dict[str, Any], all_ops: bool) -> None:
     if summary["padding_factor"] is not None:
         click.echo(f"    activations take {summary['padding_factor']:.2f} x their size, padded to 64 bytes")
     for group in summary["findings"]:
-        kinds = list(group["ops"])
+        kinds = [printable(kind) for kind in group["ops"]]
         rest = ", ..." if len(kinds) > _KINDS_SHOWN else ""
         what = f"{group['count']} x {', '.join(kinds[:_KINDS_SHOWN])}{rest}"
         click.echo(f"    {group['severity']:7} {what}: {group['says']} ({group['rule']}; {group['source']['short']})")
@@ -78,7 +79,9 @@ def _print_plan(plan: dict[str, Any]) -> None:
     cost = ", ".join(f"{100 * share:.3g} % {_UNITS.get(unit, unit)}" for unit, share in plan["cost"].items())
     click.echo(f"    compute plan of this Mac: {ops}; estimated cost: {cost}")
     if plan["differing"]:
-        names = ", ".join(plan["differing"][:_DIFFERING_SHOWN]) + (", ..." if len(plan["differing"]) > _DIFFERING_SHOWN else "")
+        names = ", ".join(map(printable, plan["differing"][:_DIFFERING_SHOWN])) + (
+            ", ..." if len(plan["differing"]) > _DIFFERING_SHOWN else ""
+        )
         click.echo(f"    the rules and this plan differ on {len(plan['differing'])} ops: {names}")
 
 
@@ -92,7 +95,7 @@ def _row(entry: dict[str, Any], planned: bool) -> tuple[str, ...]:
     shape = "x".join("?" if size is None else str(size) for size in entry["shape"])
     rules = " ".join(filter(None, (entry["rule"], *entry["also"]))) or "ok"
     macs = "?" if entry["macs"] is None else f"{entry['macs']:,}"
-    row = (entry["op"], entry["name"], f"{entry['dtype']} {shape}", macs, entry["unit"], rules)
+    row = (printable(entry["op"]), printable(entry["name"]), f"{entry['dtype']} {shape}", macs, entry["unit"], rules)
     if not planned:
         return row
     plan = entry["plan"]

@@ -460,6 +460,32 @@ def test_a_program_that_needs_its_own_result_is_refused(tmp_path: Path) -> None:
         segments(graph, dict.fromkeys(range(2), "ne"))
 
 
+def _without_axes(model: Any) -> None:
+    """A weight that is declared to be a scalar."""
+    weight = next(op for op in main_block(model).operations if op.type == "const" and len(_dimensions(op)) == 4)
+    for kind in (weight.outputs[0].type.tensorType, weight.attributes["val"].type.tensorType):
+        del kind.dimensions[:]
+        kind.rank = 0
+
+
+def _dimensions(operation: Any) -> Any:
+    return operation.outputs[0].type.tensorType.dimensions
+
+
+def _no_groups(model: Any) -> None:
+    groups = next(op for op in main_block(model).operations if op.type == "const" and "groups" in op.outputs[0].name)
+    groups.attributes["val"].immediateValue.tensor.ints.values[0] = 0
+
+
+@pytest.mark.parametrize(
+    ("body", "edit"),
+    [(_conv((8, 8, 1, 3)), _without_axes), (_conv((8, 8, 1, 3), groups=1), _no_groups), (_relu, _rename("conv"))],
+)
+def test_a_program_that_contradicts_itself_is_refused(body: Body, edit: Callable[[Any], None], tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"p\.mlpackage"):
+        Made(body, edit=edit).lint(tmp_path / "p.mlpackage")
+
+
 @pytest.mark.parametrize("opset", ["iOS16", "iOS17", "iOS18"])
 def test_compressed_constants_are_no_operations(tmp_path: Path, opset: str) -> None:
     path = tmp_path / "p.mlpackage"

@@ -49,10 +49,13 @@ def _whole_attention(operation: Operation, graph: Graph) -> bool:
     return any(maker.type == "softmax" for maker in makers) or _reaches_softmax(operation, graph)
 
 
-def _reaches_softmax(operation: Operation, graph: Graph) -> bool:
-    """Whether a softmax reads the result, as it is, scaled or masked."""
+def _reaches_softmax(operation: Operation, graph: Graph, steps: int = 3) -> bool:
+    """Whether a softmax reads the result, as it is or scaled, masked and clamped."""
     readers = [reader for name, _ in operation.results for reader in graph.readers.get(name, ())]
-    return any(reader.type == "softmax" or (reader.type in _MASKS and _reaches_softmax(reader, graph)) for reader in readers)
+    return any(
+        reader.type == "softmax" or (steps > 0 and reader.type in _MASKS and _reaches_softmax(reader, graph, steps - 1))
+        for reader in readers
+    )
 
 
 def _softmax_axis(operation: Operation, graph: Graph) -> bool:

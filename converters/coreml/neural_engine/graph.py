@@ -91,7 +91,7 @@ class Graph:
             if feature.type.WhichOneof("Type") == "imageType" and feature.name in self.types
         )
         self.enumerated = any(map(_is_enumerated, package.model.description.input))
-        operations = []
+        operations: list[Operation] = []
         for proto in block.operations:
             if operation := self._read(proto, len(operations)):
                 operations.append(operation)

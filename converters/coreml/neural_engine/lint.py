@@ -14,9 +14,12 @@ from converters.coreml.neural_engine.macs import multiply_adds
 from converters.coreml.neural_engine.refusals import ERRORS
 from converters.coreml.neural_engine.rule import Remedy, Rule, Severity
 from converters.coreml.neural_engine.segments import Unit, segments
+from edgeclip.errors import BundleError
 from edgeclip.reference.mil.package import Package
 
 UNAVOIDABLE = "token-lookup"
+# How a weight without axes, groups of 0 and the like show: rules take a file at its word, and files are untrusted.
+_CONTRADICTIONS = (ArithmeticError, AssertionError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -171,13 +174,24 @@ class Lint:
 
 
 def lint_graph(graph: Graph, made_with: Collection[str] = ()) -> Lint:
-    """Every operation under every rule; advice is given only for what can run."""
+    """Every operation under every rule; advice is given only for what can run.
+
+    Raises BundleError where a program contradicts itself.
+    """
     findings = []
     for operation in graph.operations:
-        rules = tuple(rule for rule in ERRORS if rule.applies(operation, graph))
-        rules = rules or tuple(rule for rule in WARNINGS if rule.applies(operation, graph))
-        findings.append(Finding(operation, rules, multiply_adds(operation, graph)))
+        try:
+            findings.append(_judge(operation, graph))
+        except _CONTRADICTIONS as error:
+            where = f"{graph.path}: {operation.type} {operation.name!r}"
+            raise BundleError(f"{where}: operands that do not go together ({type(error).__name__}: {error})") from error
     return Lint(graph, tuple(findings), frozenset(made_with))
+
+
+def _judge(operation: Operation, graph: Graph) -> Finding:
+    rules = tuple(rule for rule in ERRORS if rule.applies(operation, graph))
+    rules = rules or tuple(rule for rule in WARNINGS if rule.applies(operation, graph))
+    return Finding(operation, rules, multiply_adds(operation, graph))
 
 
 def lint_package(path: Path, made_with: Collection[str] = ()) -> Lint:
