@@ -139,7 +139,8 @@ def _sketches(ops: Sequence[Any], chosen: Iterable[int]) -> np.ndarray:
     for index in chosen:
         flat = ops[index].value.reshape(-1)
         rows.append(flat[:: -(-flat.numel() // _SKETCH)].double().numpy())
-    return np.nan_to_num(np.stack(rows), nan=0.0, posinf=6e4, neginf=-6e4)
+    sketches: np.ndarray = np.nan_to_num(np.stack(rows), nan=0.0, posinf=6e4, neginf=-6e4)
+    return sketches
 
 
 def _score(mine: PackageOp, theirs: TorchOp, distance: float) -> float:

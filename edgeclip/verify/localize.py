@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from edgeclip.reference.mil.interpreter import MilModel, Mode
+from edgeclip.reference.mil.interpreter import MilModel
+from edgeclip.reference.mil.precision import Mode
 from edgeclip.verify.align import align, as_formed, exchanged
 from edgeclip.verify.operands import Operand, Tolerance, findings, has_weights, operands, parameters
 from edgeclip.verify.package_trace import PackageOp, package_input, trace_forced, trace_package

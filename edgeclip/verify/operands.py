@@ -14,8 +14,9 @@ from edgeclip.verify.trace import TorchOp
 
 _SAME_NUMBER = 0.05  # of epsilon, which float16 keeps to few bits
 _PRODUCTS = ("conv1d", "conv2d", "linear")
-# One number of an operation: the package's name for it and ATen's.
-_NUMBERS = (("epsilon", "eps"),)
+_EPSILON = ("epsilon", "eps")  # the package's name for it and ATen's
+# How the package says what ATen's GELU says in its `approximate`.
+_GELU_MODES = {"none": "EXACT", "tanh": "TANH_APPROXIMATION"}
 
 
 @dataclass(frozen=True)
@@ -82,15 +83,19 @@ def findings(package: Sequence[PackageOp], torch_ops: Sequence[TorchOp], toleran
         elif not tolerance.explains(operand):
             how = next(_patterns(operand, tolerance.difference), None)
             found.append(f"{operand.name} {how or f'differs (relative difference {operand.difference:.2g})'}")
-    found += [
-        f"{mine} is {op.constants[mine]:.3g}, torch has {torch_op.attributes[theirs]:.3g}"
-        for mine, theirs in _NUMBERS
-        for op in package
-        for torch_op in torch_ops
-        if mine in op.constants and theirs in torch_op.attributes
-        if abs(op.constants[mine] - torch_op.attributes[theirs]) > _SAME_NUMBER * torch_op.attributes[theirs]
-    ]
+    found += [text for op in package for other in torch_ops if (text := _other_setting(op, other))]
     return tuple(found)
+
+
+def _other_setting(op: PackageOp, torch_op: TorchOp) -> str | None:
+    """How the settings of two operations of the same kind differ."""
+    mine, theirs = op.constants.get(_EPSILON[0]), torch_op.attributes.get(_EPSILON[1])
+    if isinstance(mine, float) and isinstance(theirs, float) and abs(mine - theirs) > _SAME_NUMBER * theirs:
+        return f"epsilon is {mine:.3g}, torch has {theirs:.3g}"
+    wanted = _GELU_MODES.get(str(torch_op.attributes.get("approximate")))
+    if op.op == torch_op.op == "gelu" and wanted is not None and op.constants.get("mode", wanted) != wanted:
+        return f"mode is {op.constants['mode']}, torch's is {wanted}"
+    return None
 
 
 def has_weights(package: Sequence[PackageOp]) -> bool:

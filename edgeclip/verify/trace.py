@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -26,8 +26,8 @@ class TorchOp:
 
     name: of the graph's node, as `linear_3`. op: the ATen operation, as `linear`. layer: the module that it belongs to, as
     `encoder.transformer.resblocks.1.mlp.c_fc`; "" is the tower itself. reads: the operations whose values it takes.
-    constants: what it takes of the model's parameters and buffers, by their names. attributes: its plain numbers, by ATen's
-    names for them. inner: a value inside a composite operation, which a converter need not compute.
+    constants: what it takes of the model's parameters and buffers, by their names. attributes: its plain numbers and words, by
+    ATen's names for them. inner: a value inside a composite operation, which a converter need not compute.
     """
 
     name: str
@@ -36,7 +36,7 @@ class TorchOp:
     value: Tensor
     reads: tuple[str, ...] = ()
     constants: Mapping[str, Tensor] = field(default_factory=dict)
-    attributes: Mapping[str, float] = field(default_factory=dict)
+    attributes: Mapping[str, float | str] = field(default_factory=dict)
     inner: bool = False
 
 
@@ -101,7 +101,7 @@ class _Recorder(Interpreter):
             if _aten(node) == _ATTENTION:
                 inside = list(self._inside_attention(node, sources, layer, constants))
                 yield from inside
-                values_of = sources.get(node.args[2], ())  # type: ignore[arg-type]
+                values_of = sources.get(cast(Node, node.args[2]), ())
                 reads, constants = (inside[-1].name, *values_of), {}
             sources[node] = (node.name,)
             yield TorchOp(node.name, _aten(node), layer, value, reads, constants, _attributes(node))
@@ -114,18 +114,20 @@ class _Recorder(Interpreter):
         q: (..., L, E), k: (..., S, E), mask: (..., L, S) to add or boolean; after the documentation of
         `torch.nn.functional.scaled_dot_product_attention`.
         """
-        given = dict(zip(("query", "key", "value", "attn_mask", "dropout_p", "is_causal"), node.args, strict=False))
-        given = {**given, **node.kwargs}
-        values = {name: map_arg(argument, lambda n: self.values[n]) for name, argument in given.items()}
+        given: dict[str, Any] = dict(
+            zip(("query", "key", "value", "attn_mask", "dropout_p", "is_causal"), node.args, strict=False)
+        )
+        given |= node.kwargs
+        values: dict[str, Any] = {name: map_arg(argument, lambda n: self.values[n]) for name, argument in given.items()}
         query, key, mask = values["query"], values["key"], values.get("attn_mask")
         scale = values.get("scale") or 1 / math.sqrt(query.shape[-1])
 
         def made(what: str, value: Tensor, *reads: str, of: Mapping[str, Tensor] | None = None) -> TorchOp:
             return TorchOp(f"{node.name}.{what}", f"{_ATTENTION}.{what}", layer, value, reads, of or {}, inner=True)
 
-        scaled = made("scaled_query", query * scale, *sources.get(given["query"], ()))  # type: ignore[arg-type]
+        scaled = made("scaled_query", query * scale, *sources.get(given["query"], ()))
         yield scaled
-        scores = made("scores", scaled.value @ key.mT, scaled.name, *sources.get(given["key"], ()))  # type: ignore[arg-type]
+        scores = made("scores", scaled.value @ key.mT, scaled.name, *sources.get(given["key"], ()))
         yield scores
         if values.get("is_causal"):
             mask = torch.ones(scores.value.shape[-2:], dtype=torch.bool).tril()
@@ -154,14 +156,15 @@ def _layer(node: Node, constants: Mapping[str, Tensor]) -> str:
     return owner if owner.startswith(f"{called}." if called else "") and owner else called
 
 
-def _attributes(node: Node) -> dict[str, float]:
-    """Plain numbers among a node's arguments, by the names that ATen's schema has for them."""
+def _attributes(node: Node) -> dict[str, float | str]:
+    """Plain numbers and words among a node's arguments, by the names that ATen's schema has for them."""
     schema = getattr(node.target, "_schema", None)
     if schema is None:
         return {}
-    given = {**{argument.name: value for argument, value in zip(schema.arguments, node.args, strict=False)}, **node.kwargs}
+    given: dict[str, Any] = {a.name: value for a, value in zip(schema.arguments, node.args, strict=False)} | node.kwargs
     return {
-        argument.name: float(value)
+        argument.name: value if isinstance(value, str) else float(value)
         for argument in schema.arguments
-        if isinstance(value := given.get(argument.name, argument.default_value), int | float) and not isinstance(value, bool)
+        if isinstance(value := given.get(argument.name, argument.default_value), int | float | str)
+        and not isinstance(value, bool)
     }
