@@ -31,7 +31,7 @@ _NEVER = -1e9
 _KINDS: dict[str, tuple[str, ...]] = {
     "add": ("add", "scaled_dot_product_attention.masked_scores"),
     "avg_pool": ("adaptive_avg_pool2d", "avg_pool2d", "mean"),
-    "cast": ("_to_copy", "to"),
+    "cast": ("_to_copy", "to", INPUT),
     "concat": ("cat",),
     "conv": ("conv1d", "conv2d", "linear", "matmul", "batch_norm", "_native_batch_norm_legit_no_training", "mul"),
     "batch_norm": ("_native_batch_norm_legit_no_training",),
@@ -41,11 +41,12 @@ _KINDS: dict[str, tuple[str, ...]] = {
     "linear": ("matmul", "addmm", "mm"),
     "matmul": ("bmm", "mm", "scaled_dot_product_attention.scores", "scaled_dot_product_attention"),
     "maximum": ("clamp_min", "clamp"),
-    "mul": ("div", "scaled_dot_product_attention.scaled_query"),
+    "mul": ("div", "scaled_dot_product_attention.scaled_query", INPUT),
     "real_div": ("div",),
     "reduce_argmax": ("argmax",),
     "reduce_l2_norm": ("linalg_vector_norm",),
     "reduce_mean": ("mean", "adaptive_avg_pool2d", "avg_pool2d"),
+    "select": (INPUT,),
     "reshape": ("view", "flatten", "unsqueeze", "squeeze"),
     "slice_by_index": ("select", "slice"),
     "softmax": ("_softmax", "scaled_dot_product_attention.softmax"),
@@ -56,11 +57,14 @@ _KINDS: dict[str, tuple[str, ...]] = {
 }
 
 
-def align(package: Sequence[PackageOp], torch_ops: Sequence[TorchOp]) -> dict[str, TorchOp]:
-    """The torch operation whose value each of the package's values should be, by the package's name; none for many."""
+def align(package: Sequence[PackageOp], torch_ops: Sequence[TorchOp], output: str) -> dict[str, TorchOp]:
+    """The torch operation whose value each of the package's values should be, by the package's name; many have none.
+
+    output: the package's output, which the last of torch's operations stands for.
+    """
     if not package or not torch_ops:
         return {}
-    left = _ordered({op.name: op for op in package}, package[-1].name)
+    left = _ordered({op.name: op for op in package}, output)
     right = _ordered({op.name: op for op in torch_ops}, torch_ops[-1].name)
     pairs = _best_path(_scores(left, right))
     return {left[i].name: right[j] for i, j in pairs}

@@ -46,7 +46,7 @@ def localize(program: ExportedProgram, package: Path, scheme: str, mode: Mode, s
     """Compare a package with the right conversion, operation by operation, on one sample.
 
     program: the right conversion, decomposed. mode: of the interpreter. sample: (3, H, W) float32 RGB in [0, 1] or (L,)
-    int32 ids. BundleError if the package cannot be loaded or run.
+    int32 ids. BundleError if the package cannot be loaded or run. Memory: three times all values of one inference.
     """
     return _Comparison(trace_torch(program, _as_seen(sample)), MilModel.load(package, mode), scheme, sample).result()
 
@@ -68,7 +68,7 @@ class _Comparison:
         self.torch_ops = {op.name: op for op in torch_ops}
         self.package = trace_package(model, self.inputs)
         self.by_name = {op.name: op for op in self.package}
-        self.pairs, self.right = self._paired(align(self.package, torch_ops))
+        self.pairs, self.right = self._paired(align(self.package, torch_ops, model.program.outputs[0].name))
         self.constants: dict[str, dict[str, Tensor]] = {}
         self.explained = Tolerance(self._base)
         self.own = self._forced()
@@ -251,8 +251,10 @@ class _Comparison:
     def _about_weights(self, last: PackageOp, span: Sequence[PackageOp], torch_span: Sequence[TorchOp]) -> str:
         if wrong := findings(span, torch_span, self.explained):
             return "; ".join(wrong)
-        agree = "the weights agree, the operation" if parameters(torch_span) else "its operands are right, it"
-        return f"{agree} computes something else (relative error {self.added[last.name]:.2g} with right operands)"
+        agree = (
+            "the weights agree, but what is computed" if parameters(torch_span) else "the operands are right, but the result"
+        )
+        return f"{agree} is something else (relative error {self.added[last.name]:.2g} with right operands)"
 
     def _missing(self, op: PackageOp) -> TorchOp | None:
         """The torch operation that an operation's operand should have gone through, if it is right with that operand."""

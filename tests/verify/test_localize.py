@@ -171,7 +171,7 @@ def _as_package(ops: list[TorchOp]) -> list[PackageOp]:
 def test_alignment_survives_other_numbers_and_missing_operations(block: tuple[_Block, torch.Tensor, list[TorchOp]]) -> None:
     _, _, ops = block
     package = _as_package(ops)
-    assert {mine: theirs.name for mine, theirs in align(package, ops).items()} == {op.name: op.name for op in ops}
+    assert {mine: theirs.name for mine, theirs in align(package, ops, ops[-1].name).items()} == {op.name: op.name for op in ops}
     # All linear layers are numbered one too high, as after an operation that torch does not have.
     renamed = {f"linear_{n}" if n else "linear": f"linear_{n + 1}" for n in range(4)}
 
@@ -179,7 +179,7 @@ def test_alignment_survives_other_numbers_and_missing_operations(block: tuple[_B
         reads = tuple(renamed.get(name, name) for name in op.reads)
         return PackageOp(op.index, renamed.get(op.name, op.name), op.op, op.value, reads, op.constants)
 
-    pairs = {mine: theirs.name for mine, theirs in align([rename(op) for op in package], ops).items()}
+    pairs = {mine: theirs.name for mine, theirs in align([rename(op) for op in package], ops, ops[-1].name).items()}
     assert pairs == {renamed.get(op.name, op.name): op.name for op in ops}
 
 
