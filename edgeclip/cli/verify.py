@@ -122,7 +122,8 @@ def _statistics(tensor: dict[str, Any]) -> str:
 def _errors(found: dict[str, Any]) -> str:
     error, before, cosine = found["relative_error"], found["input_relative_error"], found["cosine"]
     after = "not finite" if error is None else f"{error:.2g}"
-    return f"relative error {after} after {'not finite' if before is None else f'{before:.2g}'}, cosine {cosine:.6f}"
+    earlier = "not finite" if before is None else f"{before:.2g}"
+    return f"relative error {after} after {earlier}" + ("" if cosine is None else f", cosine {cosine:.6f}")
 
 
 def _label(row: Row) -> str:

@@ -181,7 +181,7 @@ class _Comparison:
     def result(self) -> Localization:
         rows = tuple(self._row(op) for op in self.package)
         wrong = [op for op in self.package if op.name in self.pairs and self.diverges(op.name)]
-        return Localization(rows, self._divergence(wrong) if wrong else None)
+        return Localization(rows, self._divergence(wrong) if wrong else self._unfinished())
 
     def _row(self, op: PackageOp) -> TracedOp:
         common: dict[str, Any] = {"index": op.index, "op": op.name, "op_type": op.op, "converted": Statistics.of(op.value)}
@@ -205,6 +205,30 @@ class _Comparison:
         """The largest relative error, in the free run, among the compared values that the operation depends on."""
         operands = {one for op in self.span(name) for one in op.reads}
         return max((self.free_error[one] for one in operands if one in self.free_error), default=0.0)
+
+    def _unfinished(self) -> Divergence | None:
+        """The divergence of a package whose output is right for some operation of torch, but not for the last."""
+        output, last = self.by_name.get(self.model.program.outputs[0].name), list(self.torch_ops.values())[-1]
+        if output is None or self.pairs.get(output.name) is last or not self.pairs:
+            return None
+        right = as_formed(last.value, output.value)
+        if right is not None and relative_error(self.own[output.name], right) <= self.floors.get(output.name, self._base):
+            return None
+        compared = {op.name for op in self.pairs.values()}
+        left_out = _until(last.name, lambda one: self.torch_ops[one].reads, compared)
+        missing = [op for name, op in self.torch_ops.items() if name in left_out and not op.inner]
+        return Divergence(
+            op=output.name,
+            op_type=output.op,
+            layer=missing[0].layer,
+            torch_op=missing[0].op,
+            original=asdict(Statistics.of(last.value)),
+            converted=asdict(Statistics.of(output.value)),
+            relative_error=None if right is None else finite(relative_error(output.value, right)),
+            input_relative_error=finite(self._input_error(output.name)),
+            cosine=None if right is None else finite(cosine(output.value, right)),
+            says=f"the package ends here; torch goes on with {', '.join(op.op for op in missing)}",
+        )
 
     def _divergence(self, wrong: Sequence[PackageOp]) -> Divergence:
         last = wrong[0]

@@ -147,6 +147,10 @@ def _no_second_residual(self: nn.Module, x: Tensor) -> Tensor:
     return self.mlp(self.ln_2(x))
 
 
+def _any_length(self: nn.Module, image: Tensor) -> Tensor:
+    return self.encoder((image - self.mean) / self.std)
+
+
 def _no_skip(layer: nn.Module) -> None:
     """A RepMixer's convolution, fused without its skip connection."""
     weight = layer.weight
@@ -293,6 +297,7 @@ PLANTED = (
         "missing",
         spreads=True,
     ),
+    Planted("unit length left out", _TINY, "image", "", _forward(_any_length), ("linear",), "linalg_vector_norm"),
     Planted(
         "scaled weight under int8",
         _TINY,
