@@ -50,4 +50,5 @@ def _package_manifest(digest: str) -> str:
         },
         "rootModelIdentifier": model_id,
     }
-    return json.dumps(content, indent=4) + "\n"
+    # coremltools rewrites the file whenever it opens a package, with sorted keys: so written, it stays as it is.
+    return json.dumps(content, indent=4, sort_keys=True) + "\n"

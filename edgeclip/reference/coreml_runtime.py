@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +35,16 @@ def reason(error: Exception) -> str:
 class CoreMLRunner(Runner):
     """One loaded model. `MLModel` loads without an error what it cannot run, so that the first prediction tells."""
 
-    def __init__(self, model: Any, artifact: Artifact, path: Path) -> None:
-        self._model, self._path = model, path
+    def __init__(self, model: Any, artifact: Artifact, path: Path, folder: tempfile.TemporaryDirectory[str]) -> None:
+        self._model, self._path, self._folder = model, path, folder
         self._input, self._output = artifact.inputs[0], artifact.outputs[0]
 
     def encode(self, batch: np.ndarray) -> np.ndarray:
         return np.concatenate([self._predict(row) for row in batch])
+
+    def close(self) -> None:
+        self._model = None
+        self._folder.cleanup()
 
     def _predict(self, row: np.ndarray) -> np.ndarray:
         """One sample: (3, H, W) float32 in [0, 1] as an RGB picture, or (L,) ids as (1, L) -> (1, D) float32."""
@@ -71,13 +77,17 @@ class CoreMLRuntime:
         import coremltools as ct
 
         path = bundle.verified_path(artifact)
+        folder = tempfile.TemporaryDirectory(prefix="edgeclip-")
         try:
-            model = ct.models.MLModel(str(path), compute_units=getattr(ct.ComputeUnit, COMPUTE_UNITS[mode]))
+            # A copy: coremltools writes the manifest of a package anew when it opens one, which would break the bundle's hash.
+            copy = shutil.copytree(path, Path(folder.name) / path.name)
+            model = ct.models.MLModel(str(copy), compute_units=getattr(ct.ComputeUnit, COMPUTE_UNITS[mode]))
         except Exception as error:
+            folder.cleanup()
             if not refused(error):
                 raise
             raise BundleError(f"{path}: Core ML cannot load it ({reason(error)})") from error
-        return CoreMLRunner(model, artifact, path)
+        return CoreMLRunner(model, artifact, path, folder)
 
 
 RUNTIME = CoreMLRuntime()

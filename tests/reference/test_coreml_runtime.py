@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from edgeclip.errors import BundleError, MissingPackageError
-from edgeclip.manifest import Artifact, Bundle
+from edgeclip.manifest import Artifact, Bundle, content_sha256
 from edgeclip.plugins import RUNTIMES
 from edgeclip.reference.coreml_runtime import RUNTIME
 from edgeclip.reference.mil.runtime import RUNTIME as INTERPRETER
@@ -49,6 +51,20 @@ def test_mode_chooses_the_compute_units(framework: Framework, tiny_bundle: Path,
         np.testing.assert_array_equal(found, runner.encode(given))
     assert (found.shape, found.dtype) == ((2, 128), np.float32)
     assert framework.loaded == [(Path(artifact.path).name, units)]
+
+
+def test_a_bundle_stays_as_it_is(framework: Framework, bundle_copy: Path) -> None:
+    """coremltools sorts the keys of a package's manifest when it opens one; the file that ships may have another order."""
+    bundle = Bundle.open(bundle_copy)
+    artifact = _artifact(bundle, "text")
+    file = bundle.path / artifact.path / "Manifest.json"
+    entries = json.loads(file.read_text())
+    entries["itemInfoEntries"] = dict(reversed(sorted(entries["itemInfoEntries"].items())))
+    file.write_text(json.dumps(entries))
+    before = content_sha256(file.parent)
+    with RUNTIME.open(bundle, msgspec.structs.replace(artifact, sha256=before), "all") as runner:
+        runner.encode(_inputs("text"))
+    assert content_sha256(file.parent) == before
 
 
 def test_the_default_mode_is_all_units() -> None:
@@ -94,8 +110,6 @@ def test_a_wrong_shape_is_one_line(framework: Framework, tiny_bundle: Path) -> N
 
 
 def test_names_that_the_manifest_states_wrongly(framework: Framework, tiny_bundle: Path) -> None:
-    import msgspec
-
     bundle = Bundle.open(tiny_bundle)
     artifact = _artifact(bundle, "text")
     wrong_input = msgspec.structs.replace(artifact, inputs=(msgspec.structs.replace(artifact.inputs[0], name="ids"),))
