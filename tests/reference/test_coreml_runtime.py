@@ -59,7 +59,7 @@ def test_a_bundle_stays_as_it_is(framework: Framework, bundle_copy: Path) -> Non
     artifact = _artifact(bundle, "text")
     file = bundle.path / artifact.path / "Manifest.json"
     entries = json.loads(file.read_text())
-    entries["itemInfoEntries"] = dict(reversed(sorted(entries["itemInfoEntries"].items())))
+    entries["itemInfoEntries"] = dict(sorted(entries["itemInfoEntries"].items(), reverse=True))
     file.write_text(json.dumps(entries))
     before = content_sha256(file.parent)
     with RUNTIME.open(bundle, msgspec.structs.replace(artifact, sha256=before), "all") as runner:
