@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 _EXAMPLES = int(os.environ.get("EDGECLIP_FUZZ_EXAMPLES", "100"))
 
 
-@pytest.fixture(scope="module", params=["iOS16", "iOS18"])
+@pytest.fixture(scope="module", params=["iOS16", "iOS17", "iOS18"])
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_many_operations(tmp_path_factory.mktemp("fuzz") / "m.mlpackage", request.param)
 

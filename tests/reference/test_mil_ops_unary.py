@@ -40,7 +40,11 @@ _NUMPY: tuple[tuple[str, Callable[..., Any], dict[str, Any]], ...] = (
     ("sigmoid_hard", lambda x, alpha, beta: np.clip(alpha * x + beta, 0, 1), {"x": _X, "alpha": 1 / 6, "beta": 0.5}),
     ("softplus", lambda x: np.log1p(np.exp(-np.abs(x))) + np.maximum(x, 0), {"x": 9 * _X}),
     ("softsign", lambda x: x / (1 + np.abs(x)), {"x": _X}),
-    ("prelu", lambda x, alpha: np.where(x >= 0, x, alpha[:, None] * x), {"x": floats(2, 3, 5), "alpha": floats(3, low=0.1)}),
+    (
+        "prelu",
+        lambda x, alpha: np.where(x >= 0, x, alpha[:, None, None] * x),
+        {"x": floats(2, 3, 5, 2), "alpha": floats(3, low=0.1)},
+    ),
     ("threshold", lambda x, alpha: np.maximum(x, alpha), {"x": _X, "alpha": 0.25}),
 )
 CASES = (

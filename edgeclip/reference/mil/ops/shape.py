@@ -49,6 +49,8 @@ def expand_dims(*, x: Tensor, axes: Ints) -> Tensor:
 def concat(*, values: tuple[Tensor, ...], axis: int, interleave: bool = False) -> Tensor:
     if interleave:
         raise BundleError("concat: interleave is not supported")
+    if all(value.dim() == 0 for value in values):  # sizes, which become a shape
+        return torch.stack(values, axis)
     return torch.cat(values, axis)
 
 
