@@ -19,7 +19,7 @@ from converters.coreml.layout.attention import from_packed, from_torch, mask_of
 from converters.coreml.layout.end_token import EndToken
 from converters.coreml.layout.kinds import rewritten
 from converters.coreml.layout.layer_norm import ChannelNorm, channel_norm, norm_into
-from converters.coreml.layout.normalisation import Normalisation, normalisation_into
+from converters.coreml.layout.normalisation import Normalisation, deviation_into
 from converters.coreml.layout.pointwise import pointwise_linear, projection
 from converters.coreml.layout.unit_length import unit_length
 from edgeclip.models.hybrid_text import Attention, RepMixerBlock, TransformerBlock
@@ -298,20 +298,13 @@ MEAN, STD = np.array([0.48, 0.46, 0.41]), np.array([0.27, 0.26, 0.28])
 
 
 @PRECISIONS
+@pytest.mark.parametrize("padding", [0, 1])
 @pytest.mark.parametrize("bias", [True, False])
-def test_normalisation_into_the_first_convolution(dtype, tolerance, bias):
-    conv = live(nn.Conv2d(3, 8, 4, stride=4, bias=bias), dtype)
+def test_deviation_into_the_first_convolution(dtype, tolerance, padding, bias):
+    conv = live(nn.Conv2d(3, 8, 4, stride=2, padding=padding, bias=bias), dtype)
     mean, std = (torch.tensor(v, dtype=dtype).reshape(1, 3, 1, 1) for v in (MEAN, STD))
     image = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype)
     wanted = conv((image - mean) / std)
-    assert_close(Normalisation(mean, std)(image), (image - mean) / std, tolerance)
-    assert normalisation_into(conv, mean, std)
-    assert_close(conv(image), wanted, 2 * tolerance)
-
-
-def test_normalisation_stays_in_front_of_padding():
-    """At the borders, 0 before and 0 after normalisation are different colors."""
-    conv = live(nn.Conv2d(3, 8, 3, padding=1), torch.float64)
-    before = conv.weight.clone()
-    assert not normalisation_into(conv, torch.tensor(MEAN), torch.tensor(STD))
-    assert torch.equal(conv.weight, before)
+    assert_close(conv(Normalisation(mean, std)(image)), wanted, tolerance)
+    deviation_into(conv, std)
+    assert_close(conv(Normalisation(mean, None)(image)), wanted, 2 * tolerance)

@@ -1,11 +1,12 @@
-"""The picture's mean and deviation, moved into the first convolution.
+"""The picture's standard deviation, moved into the first convolution.
 
-Given:  W * ((image - mean) / std) + b, a convolution without padding
-Result: (W / std) * image + (b - sum of W mean / std)
+Given:  W * ((image - mean) / std) + b
+Result: (W / std) * (image - mean) + b
 
-Identity: a convolution is linear in each input channel. With padding the borders differ: a zero is the mean color after
-normalisation, and black before.
-Why: two operations less on the largest map of the program, and their rounding in float16.
+Identity: a convolution is linear in each input channel, and zeros of its padding stay zeros.
+Why: one operation less on the largest map of the program, and its rounding in float16. The mean stays where it is: in the bias
+it would be exact too, but then compressed kernels see pictures around mean instead of around 0, and what they are off by is
+multiplied by that. Measured on TinyCLIP's image tower with 8-bit weights: three times the error.
 Source: arithmetic.
 """
 
@@ -16,33 +17,26 @@ from torch import Tensor, nn
 
 
 class Normalisation(nn.Module):
-    """(image - mean) / std per channel. Shapes: (N, 3, H, W) -> (N, 3, H, W).
+    """(image - mean) / std per channel, or image - mean. Shapes: (N, 3, H, W) -> (N, 3, H, W).
 
     Not as a product and a sum, for the reason that `layer_norm.channel_norm` gives.
     """
 
     mean: Tensor
-    std: Tensor
+    std: Tensor | None
 
-    def __init__(self, mean: Tensor, std: Tensor) -> None:
+    def __init__(self, mean: Tensor, std: Tensor | None) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
 
     def forward(self, image: Tensor) -> Tensor:
-        return (image - self.mean) / self.std
+        centred = image - self.mean
+        return centred if self.std is None else centred / self.std
 
 
 @torch.no_grad()
-def normalisation_into(conv: nn.Conv2d, mean: Tensor, std: Tensor) -> bool:
-    """Move a normalisation into the convolution that reads it, in place; False if that cannot be done exactly."""
-    if conv.padding not in ((0, 0), "valid") or conv.groups != 1:
-        return False
-    dtype = conv.weight.dtype
-    weight = conv.weight.double() / std.double().reshape(1, -1, 1, 1)  # rounded once, at the end
-    bias = -(weight * mean.double().reshape(1, -1, 1, 1)).sum((1, 2, 3))
-    if conv.bias is not None:
-        bias = bias + conv.bias.double()
-    conv.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
-    conv.bias = nn.Parameter(bias.to(dtype), requires_grad=False)
-    return True
+def deviation_into(conv: nn.Conv2d, std: Tensor) -> None:
+    """Move the division by a deviation (1, 3, 1, 1) into the convolution that reads the result, in place."""
+    weight = conv.weight.double() / std.double()  # rounded once, at the end
+    conv.weight = nn.Parameter(weight.to(conv.weight.dtype), requires_grad=False)

@@ -7,7 +7,7 @@ import copy
 from torch import Tensor, nn
 
 from converters.coreml.layout.kinds import RefusedError, rewrites, rewritten
-from converters.coreml.layout.normalisation import Normalisation, normalisation_into
+from converters.coreml.layout.normalisation import Normalisation, deviation_into
 from converters.coreml.layout.unit_length import unit_length
 from edgeclip.errors import ConversionError
 from edgeclip.models.towers import ImageTower, TextTower
@@ -30,9 +30,10 @@ def image_tower(tower: ImageTower) -> nn.Module:
     if tower.identity:
         return MapTower(nn.Identity(), encoder)
     first = getattr(encoder, "first_convolution", None)
-    if first is not None and normalisation_into(first, tower.mean, tower.std):
-        return MapTower(nn.Identity(), encoder)
-    return MapTower(Normalisation(tower.mean, tower.std), encoder)
+    if first is None:
+        return MapTower(Normalisation(tower.mean, tower.std), encoder)
+    deviation_into(first, tower.std)
+    return MapTower(Normalisation(tower.mean, None), encoder)
 
 
 @rewrites("edgeclip.models.towers.TextTower")

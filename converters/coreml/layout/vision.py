@@ -66,7 +66,7 @@ class VisionTokens(nn.Module):
 
     @property
     def first_convolution(self) -> nn.Conv2d:
-        """The only reader of the image: where its normalisation can go."""
+        """The only reader of the image: where the deviation of its normalisation can go."""
         return self.conv1
 
     def forward(self, image: Tensor) -> Tensor:
