@@ -15,6 +15,7 @@ from edgeclip.reference.mil.narrow import PRODUCTS, narrow
 from edgeclip.reference.mil.ops import operations
 from tests.reference import (
     test_mil_ops_convolution,
+    test_mil_ops_creation,
     test_mil_ops_elementwise,
     test_mil_ops_lookup,
     test_mil_ops_products,
@@ -26,16 +27,30 @@ _SUMMING = (
     "avg_pool",
     "batch_norm",
     "conv",
+    "cumsum",
+    "einsum",
+    "instance_norm",
+    "l2_norm",
     "layer_norm",
     "linear",
     "matmul",
+    "reduce_l1_norm",
     "reduce_l2_norm",
+    "reduce_log_sum",
+    "reduce_log_sum_exp",
     "reduce_mean",
     "reduce_sum",
+    "reduce_sum_square",
     "scaled_dot_product_attention",
     "softmax",
 )
-_MODULES = (test_mil_ops_convolution, test_mil_ops_elementwise, test_mil_ops_lookup, test_mil_ops_products)
+_MODULES = (
+    test_mil_ops_convolution,
+    test_mil_ops_creation,
+    test_mil_ops_elementwise,
+    test_mil_ops_lookup,
+    test_mil_ops_products,
+)
 _CASES = tuple(case for module in _MODULES for case in module.CASES if case.op in _SUMMING)
 
 
@@ -45,6 +60,8 @@ def _narrowly(op: str, **inputs: Any) -> np.ndarray:
     def held(value: Any) -> Any:
         if not has_arrays(value):
             return value
+        if isinstance(value, tuple):
+            return tuple(map(held, value))
         array = np.asarray(value)
         return torch.from_numpy(half(array) if array.dtype.kind == "f" else array)
 
@@ -54,10 +71,16 @@ def _narrowly(op: str, **inputs: Any) -> np.ndarray:
         return half(narrow(form.run)(**{name: held(value) for name, value in inputs.items()}).numpy())
 
 
+def _rounded(value: Any) -> Any:
+    if isinstance(value, tuple) and has_arrays(value):
+        return tuple(map(_rounded, value))
+    return half(value) if has_arrays(value) and np.asarray(value).dtype.kind == "f" else value
+
+
 @each(_CASES)
 def test_the_same_function_up_to_float16(case: Case) -> None:
     """Every case of the ordinary operation, within what a few roundings of results of its size cost."""
-    rounded = {name: half(v) if has_arrays(v) and np.asarray(v).dtype.kind == "f" else v for name, v in case.inputs.items()}
+    rounded = {name: _rounded(value) for name, value in case.inputs.items()}
     wanted = np.asarray(Case(case.op, rounded, case.expected, case.opset).answer, np.float64)
     wanted = wanted[0] if case.expected is None else wanted
     got = _narrowly(case.op, **case.inputs)
@@ -89,6 +112,11 @@ _TOTALS: dict[str, Callable[[], tuple[np.ndarray, float]]] = {
         2048,
     ),
     "reduce_sum": lambda: (_narrowly("reduce_sum", x=_LONG.reshape(1, 16, 16), axes=(1, 2)), 2048),
+    "einsum": lambda: (
+        _narrowly("einsum", values=(_LONG[None, None], np.ones((len(_LONG), 1, 2), np.float32)), equation="chw,whu->chu"),
+        2048,
+    ),
+    "reduce_l1_norm": lambda: (_narrowly("reduce_l1_norm", x=-_LONG, axes=(0,)), 2048),
     "reduce_mean": lambda: (_narrowly("reduce_mean", x=_LONG[None], axes=(1,)), 2048 / len(_LONG)),
     "avg_pool": lambda: (
         _narrowly("avg_pool", x=_LONG.reshape(1, 1, 16, 16), kernel_sizes=(16, 16), pad_type="valid"),
@@ -101,6 +129,11 @@ _TOTALS: dict[str, Callable[[], tuple[np.ndarray, float]]] = {
 def test_a_running_total_of_float16_absorbs_small_terms(name: str) -> None:
     got, wanted = _TOTALS[name]()
     assert np.unique(got).tolist() == [wanted]
+
+
+def test_a_running_total_is_rounded_in_every_chunk() -> None:
+    got = _narrowly("cumsum", x=_LONG, axis=0)
+    assert np.unique(got[PRODUCTS - 1 :: PRODUCTS]).tolist() == [2048]
 
 
 def _dot(left: np.ndarray, right: np.ndarray) -> np.float32:

@@ -91,6 +91,13 @@ def _attention(*, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor |
     return _product(rounded(_softmax(x=scores)), value)
 
 
+@_for(linear.einsum)
+def _einsum(*, values: tuple[Tensor, ...], equation: str) -> Tensor:
+    linear.einsum(values=tuple(value.to("meta") for value in values), equation=equation)  # which says what is wrong
+    left, right = (value.movedim(-2, 0) for value in values)  # rows by columns, all other axes in front
+    return _product(left, right).movedim(0, -2)
+
+
 # --- sums over axes -----------------------------------------------------------------------------------------------------------
 
 
@@ -125,6 +132,46 @@ def _reduce_mean(*, x: Tensor, axes: Ints | None = None, keep_dims: bool = False
 @_for(reduction.reduce_l2_norm)
 def _reduce_l2_norm(*, x: Tensor, axes: Ints | None = None, keep_dims: bool = False) -> Tensor:
     return _sum(x * x, reduction.all_axes(x, axes), keep_dims).sqrt()
+
+
+@_for(reduction.reduce_sum_square)
+def _reduce_sum_square(*, x: Tensor, axes: Ints | None = None, keep_dims: bool = False) -> Tensor:
+    return _reduce_sum(x=x * x, axes=axes, keep_dims=keep_dims)
+
+
+@_for(reduction.reduce_l1_norm)
+def _reduce_l1_norm(*, x: Tensor, axes: Ints | None = None, keep_dims: bool = False) -> Tensor:
+    return _reduce_sum(x=x.abs(), axes=axes, keep_dims=keep_dims)
+
+
+@_for(reduction.reduce_log_sum)
+def _reduce_log_sum(*, x: Tensor, axes: Ints | None = None, keep_dims: bool = False) -> Tensor:
+    return torch.log(_reduce_sum(x=x, axes=axes, keep_dims=keep_dims))
+
+
+@_for(reduction.reduce_log_sum_exp)
+def _reduce_log_sum_exp(*, x: Tensor, axes: Ints | None = None, keep_dims: bool = False) -> Tensor:
+    dims = reduction.all_axes(x, axes)
+    largest = x.amax(dims, keepdim=True)
+    total = torch.log(_sum(rounded(torch.exp(rounded(x - largest))), dims)) + largest
+    return total if keep_dims else total.amax(dims)
+
+
+@_for(reduction.cumsum)
+def _cumsum(*, x: Tensor, axis: int = 0, exclusive: bool = False, reverse: bool = False) -> Tensor:
+    """The running total is rounded once per chunk, as in a sum; the places inside it are the total and float32 sums."""
+    if not x.is_floating_point() or not x.numel():
+        return reduction.cumsum(x=x, axis=axis, exclusive=exclusive, reverse=reverse)
+    (place,) = places("cumsum", (axis,), x.dim())
+    x = x.flip(place) if reverse else x
+    total, parts = torch.zeros_like(x.narrow(place, 0, 1)), []
+    for chunk in _chunks(x.shape[place]):
+        part = x.narrow(place, chunk.start, chunk.stop - chunk.start)
+        sums = total + part.cumsum(place)
+        parts.append(torch.cat([total, sums.narrow(place, 0, part.shape[place] - 1)], place) if exclusive else sums)
+        total = rounded(sums.narrow(place, part.shape[place] - 1, 1))
+    out = torch.cat(parts, place)
+    return out.flip(place) if reverse else out
 
 
 @_for(activation.softmax)
@@ -211,3 +258,16 @@ def _layer_norm(
     sizes = [size if axis in dims else 1 for axis, size in enumerate(x.shape)]
     out = out if gamma is None else rounded(out * gamma.reshape(sizes))
     return out if beta is None else out + beta.reshape(sizes)
+
+
+@_for(normalization.instance_norm)
+def _instance_norm(*, x: Tensor, gamma: Tensor | None = None, beta: Tensor | None = None, epsilon: float = 1e-5) -> Tensor:
+    out = rounded(_layer_norm(x=x, axes=tuple(range(2, x.dim())), epsilon=epsilon))
+    channels = (-1, *[1] * (x.dim() - 2))
+    out = out if gamma is None else rounded(out * gamma.reshape(channels))
+    return out if beta is None else out + beta.reshape(channels)
+
+
+@_for(normalization.l2_norm)
+def _l2_norm(*, x: Tensor, epsilon: float = 1e-6) -> Tensor:
+    return x / rounded((_sum(rounded(x * x), (-3, -2, -1)) + epsilon).sqrt())
