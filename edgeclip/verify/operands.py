@@ -105,7 +105,7 @@ def has_weights(package: Sequence[PackageOp]) -> bool:
 
 def parameters(torch_ops: Sequence[TorchOp]) -> tuple[str, ...]:
     """The names of the parameters that some operations take."""
-    return tuple(dict.fromkeys(name for op in torch_ops for name in op.constants))
+    return tuple(dict.fromkeys(name for op in torch_ops for name, value in op.constants.items() if value.is_floating_point()))
 
 
 def _is_weight(value: object) -> bool:

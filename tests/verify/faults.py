@@ -159,8 +159,8 @@ def _other_weights(patch: Patch) -> None:
 
     export = towers.export_tower
 
-    def wrong(pair: nn.Module, spec: object, tower: str) -> object:
-        return export(seeded_pair(MODELS["tinyclip-demo"], 1) if tower == "text" else pair, spec, tower)
+    def wrong(pair: nn.Module, spec: object, tower: str, *rest: object) -> object:
+        return export(seeded_pair(MODELS["tinyclip-demo"], 1) if tower == "text" else pair, spec, tower, *rest)
 
     patch.setattr(towers, "export_tower", wrong)
 
