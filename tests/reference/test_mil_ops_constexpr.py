@@ -123,7 +123,9 @@ CASES = (
     _blocks(np.array([[-128, 127]], np.int8), np.ones((1, 1), np.float32), np.array([[127]], np.int8), note="no-wrap"),
     _blocks(floats(4, 6), floats(2, 3, low=0.01), note="float-data"),
     *(_packed((5, 7, 3), bits) for bits in (1, 2, 4, 6, 8)),
-    *(_packed((1, 200, 203), bits) for bits in (1, 2, 4, 6, 8)),  # many values are looked up in another way
+    # many values are looked up in another way, and very many in a third
+    *(_packed((1, 100, 203), bits) for bits in (1, 2, 4, 6, 8)),
+    *(_packed((1025, 1027), bits) for bits in (1, 4)),
     _packed((4, 9), 4, lut=_bytes(16)),
     _packed((3,), 2),
     *(_tables((6, 4), (1, 1), bits) for bits in (1, 2, 3, 4, 6, 8)),

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
-# How many bits are looked up at once: whole values, and a table that stays in the cache.
+# How many bits are looked up at once: whole values, and a table that stays in the cache; for fewer values one that is made
+# sooner, and for very few none.
 _WORD_BITS = {1: 16, 2: 16, 3: 12, 4: 16, 6: 12, 8: 16}
-_SMALL = 1 << 14  # values for which a table of words costs more than it saves
+_SHORT_WORD_BITS = {1: 8, 2: 8, 3: 12, 4: 8, 6: 12, 8: 8}
+_MANY, _FEW = 1 << 20, 1 << 12
 _CHUNK = 1 << 15
 
 
@@ -40,9 +42,9 @@ def look_up(packed: np.ndarray, bits: int, count: int, table: np.ndarray) -> np.
 
     table: (1 << bits,). Unpacking first and then indexing takes ten times as long, most of it in 8-byte indices.
     """
-    if count < _SMALL:
+    if count < _FEW:
         return table[unpack(packed, bits, count)]
-    wide = _WORD_BITS[bits]
+    wide = (_WORD_BITS if count >= _MANY else _SHORT_WORD_BITS)[bits]
     rows = table[_fields(np.arange(1 << wide, dtype=np.uint32), bits, wide)]
     words = _words(packed, wide)
     found = np.empty((len(words), wide // bits), table.dtype)
@@ -62,6 +64,8 @@ def _grouped(packed: np.ndarray, group_bits: int) -> np.ndarray:
 
 
 def _words(packed: np.ndarray, wide: int) -> np.ndarray:
+    if wide == 8:
+        return packed
     if wide == 16:
         return _padded(packed, 2).view("<u2")
     return _fields(_grouped(packed, 24), wide, 24).astype(np.uint16).reshape(-1)
