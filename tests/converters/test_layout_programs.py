@@ -6,6 +6,7 @@ operations are counted in the package, and the package is run.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections import Counter
 from dataclasses import dataclass
@@ -159,6 +160,27 @@ def test_constants_are_finite(made):
         for value in step.constants.values():
             if isinstance(value, torch.Tensor) and value.is_floating_point():
                 assert torch.isfinite(value).all(), step.where
+
+
+def test_wide_patches_too_run_on_the_neural_engine(tmp_path):
+    """A kernel of 16, as TinyCLIP's published models have it, in a small tower."""
+    demo = MODELS["tinyclip-demo"]
+    vision = demo.architecture["vision_cfg"] | {"patch_size": 16, "layers": 1}
+    spec = dataclasses.replace(demo, architecture=demo.architecture | {"vision_cfg": vision})
+    pair, value = seeded_pair(spec, 0), pictures(spec, 3)
+    path = tmp_path / "tower.mlpackage"
+    recipe = Recipe(
+        model=spec.name, weights="seeded:0", target="coreml", backend=None, scheme="fp16", min_os="iOS17", layout="ane"
+    )
+    TARGET.lower(export_tower(pair, spec, "image", for_neural_engine), recipe, {}, path)
+    assert lint_package(path).as_json()["summary"]["errors"] == {}
+    kernels = [step.constants["weight"].shape for step in MilModel.load(path).program.steps if step.op == "conv"]
+    assert max(shape[-1] for shape in kernels) == 8
+    with torch.no_grad():
+        wanted = build_tower(pair, spec, "image")(value).numpy()
+    model = MilModel.load(path, "fp16")
+    got = np.concatenate([model.run({"image": to_pixels(row.numpy())})["final_emb_1"] for row in value])
+    assert ((got * wanted).sum(1) / np.linalg.norm(got, axis=1)).min() > 0.9999
 
 
 @pytest.mark.parametrize(("name", "tower"), [("tinyclip-demo", "image"), ("mobileclip-demo", "text")])

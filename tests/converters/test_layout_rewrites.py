@@ -17,9 +17,10 @@ from torch import nn
 
 from converters.coreml.layout.attention import from_packed, from_torch, mask_of
 from converters.coreml.layout.end_token import EndToken
-from converters.coreml.layout.kinds import rewritten
+from converters.coreml.layout.kinds import RefusedError, rewritten
 from converters.coreml.layout.layer_norm import ChannelNorm, channel_norm, norm_into
 from converters.coreml.layout.normalisation import Normalisation, deviation_into
+from converters.coreml.layout.patches import patch_embedding
 from converters.coreml.layout.pointwise import pointwise_linear, projection
 from converters.coreml.layout.unit_length import unit_length
 from edgeclip.models.hybrid_text import Attention, RepMixerBlock, TransformerBlock
@@ -203,6 +204,7 @@ VISION = {
     "no norm in front": {"no_ln_pre": True},
     "layer scales": {"ls_init_value": 0.3},
     "fixed positions": {"pos_embed_type": "sin_cos_2d"},
+    "wide patches": {"image_size": 48, "patch_size": 16},
 }
 
 
@@ -210,8 +212,8 @@ VISION = {
 @pytest.mark.parametrize("name", VISION)
 def test_vision_transformer(name, dtype, tolerance, transformer):
     common = {"image_size": 24, "patch_size": 8, "width": 24, "layers": 2, "heads": 3, "mlp_ratio": 2.0, "output_dim": 10}
-    vit = live(transformer.VisionTransformer(**common, **VISION[name]), dtype)
-    x = values(2, 3, 24, 24, dtype=dtype)
+    vit = live(transformer.VisionTransformer(**common | VISION[name]), dtype)
+    x = values(2, 3, *vit.image_size, dtype=dtype)
     wanted = vit(x)
     got = rewritten(copy.deepcopy(vit))(x)
     assert got.shape == (2, 10, 1, 1)
@@ -308,3 +310,29 @@ def test_deviation_into_the_first_convolution(dtype, tolerance, padding, bias):
     assert_close(conv(Normalisation(mean, std)(image)), wanted, tolerance)
     deviation_into(conv, std)
     assert_close(conv(Normalisation(mean, None)(image)), wanted, 2 * tolerance)
+
+
+@PRECISIONS
+@pytest.mark.parametrize(("size", "steps"), [(13, 1), (14, 2), (16, 2), (32, 4), (26, 2), (49, 7)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_patch_embedding(dtype, tolerance, size, steps, bias):
+    conv = live(nn.Conv2d(3, 8, size, stride=size, bias=bias), dtype)
+    mean, std = (torch.tensor(v, dtype=dtype).reshape(1, 3, 1, 1) for v in (MEAN, STD))
+    image = values(2, 3, 2 * size, 3 * size, dtype=dtype)
+    wanted = conv((image - mean) / std)
+    sorting, narrow = patch_embedding(conv)
+    assert max(narrow.kernel_size) <= 13
+    assert narrow.kernel_size == (size // steps, size // steps)
+    if steps > 1:
+        assert torch.equal(sorting(image), F.pixel_unshuffle(image, steps))
+    assert_close(narrow(sorting((image - mean) / std)), wanted, 3 * tolerance)
+    deviation_into(narrow, std)
+    assert_close(narrow(sorting(image - mean)), wanted, 3 * tolerance)
+
+
+@pytest.mark.parametrize(
+    "conv", [nn.Conv2d(3, 8, 16, stride=8), nn.Conv2d(3, 8, 16, stride=16, padding=1), nn.Conv2d(3, 8, 17, stride=17)]
+)
+def test_wide_kernels_that_are_refused(conv):
+    with pytest.raises(RefusedError, match=r"kernel of 1[67]"):
+        patch_embedding(conv)

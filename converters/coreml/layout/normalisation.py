@@ -37,6 +37,10 @@ class Normalisation(nn.Module):
 
 @torch.no_grad()
 def deviation_into(conv: nn.Conv2d, std: Tensor) -> None:
-    """Move the division by a deviation (1, 3, 1, 1) into the convolution that reads the result, in place."""
-    weight = conv.weight.double() / std.double()  # rounded once, at the end
+    """Move the division by a deviation (1, 3, 1, 1) into the convolution that reads the result, in place.
+
+    It may read several channels of each color, one color after the other (see `patches`).
+    """
+    per_color = conv.in_channels // std.numel()
+    weight = conv.weight.double() / std.double().repeat_interleave(per_color, 1)  # rounded once, at the end
     conv.weight = nn.Parameter(weight.to(conv.weight.dtype), requires_grad=False)

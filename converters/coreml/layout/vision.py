@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from converters.coreml.layout.blocks import TokenBlocks
 from converters.coreml.layout.kinds import require, rewrites
 from converters.coreml.layout.layer_norm import channel_norm, norm_into
+from converters.coreml.layout.patches import patch_embedding
 from converters.coreml.layout.pointwise import projection
 
 Pick = Callable[[Tensor], Tensor]
@@ -58,7 +59,7 @@ class VisionTokens(nn.Module):
     ) -> None:
         """class_token: (C), positions: (1 + L, C) with the class token's first; a norm before and one after the pick."""
         super().__init__()
-        self.conv1 = conv1
+        self.sorting, self.conv1 = patch_embedding(conv1)
         self.register_buffer("class_token", (class_token + positions[0]).detach().reshape(1, -1, 1, 1))
         self.register_buffer("positions", positions[1:].detach().T[None, :, None, :].clone())
         self.ln_pre, self.transformer, self.pick = ln_pre, blocks, pick
@@ -66,11 +67,11 @@ class VisionTokens(nn.Module):
 
     @property
     def first_convolution(self) -> nn.Conv2d:
-        """The only reader of the image: where the deviation of its normalisation can go."""
+        """What reads the image, perhaps its pixels sorted into channels: where its normalisation's deviation can go."""
         return self.conv1
 
     def forward(self, image: Tensor) -> Tensor:
-        x = self.conv1(image)
+        x = self.conv1(self.sorting(image))
         x = x.reshape(*x.shape[:2], 1, -1) + self.positions
         x = torch.cat([self.class_token.expand(len(x), -1, -1, -1), x], 3)
         x = self.transformer(self.ln_pre(x))
