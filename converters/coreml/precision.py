@@ -11,7 +11,8 @@ import torch
 from edgeclip.data.preprocess import to_pixels
 from edgeclip.errors import ConversionError
 from edgeclip.recipe import SCHEMES
-from edgeclip.reference.mil.interpreter import MilModel, Mode
+from edgeclip.reference.mil.interpreter import MilModel
+from edgeclip.reference.mil.precision import Mode
 from edgeclip.reference.mil.steps import Step
 
 _LARGEST = 65504.0  # of float16

@@ -12,7 +12,7 @@ from edgeclip.target import Interface
 def to_program(exported: ExportedTower, interface: Interface, min_os: str, half: bool, keep_fp32: Collection[str] = ()) -> Any:
     """Convert a tower to a coremltools model of static shape, batch 1.
 
-    half: compute in float16, except for the operations named in `keep_fp32`.
+    half: compute in float16, except for the operations with a result named in `keep_fp32`.
     """
     import coremltools as ct
     import numpy as np
@@ -20,7 +20,7 @@ def to_program(exported: ExportedTower, interface: Interface, min_os: str, half:
     kept = frozenset(keep_fp32)
     precision: Any = ct.precision.FLOAT32
     if half:
-        precision = ct.transform.FP16ComputePrecision(op_selector=lambda op: op.name not in kept)
+        precision = ct.transform.FP16ComputePrecision(op_selector=lambda op: kept.isdisjoint(out.name for out in op.outputs))
     return ct.convert(
         exported.program.run_decompositions({}),
         convert_to="mlprogram",

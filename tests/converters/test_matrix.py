@@ -1,4 +1,8 @@
-"""Every (target, scheme, OS floor) cell converts, loads, runs and verifies on the demo models, or is refused."""
+"""Every (target, scheme) cell converts, loads, runs and verifies on both demo models, or is refused.
+
+Core ML's OS floors, layouts and token tables take turns over the cells, so that each scheme is seen at its earliest floor and
+at iOS18, and each floor and layout with several schemes.
+"""
 
 from __future__ import annotations
 
@@ -10,49 +14,80 @@ from pathlib import Path
 
 import pytest
 
+from edgeclip.calibration import Calibration
 from edgeclip.errors import UsageError
 from edgeclip.manifest import Bundle
 from edgeclip.pipeline import convert
 from edgeclip.plugins import TARGETS
-from edgeclip.recipe import SCHEMES, TargetOptions
+from edgeclip.recipe import SCHEMES, Goal, TargetOptions
+from edgeclip.target import resolved
 from edgeclip.verify.compare import verify
+from edgeclip.verify.samples import texture
 
-CELLS = [
-    TargetOptions(name, scheme=scheme, backend=backend, min_os=floor)
-    for name in TARGETS
-    for scheme in TARGETS[name].load().schemes
-    for backend in TARGETS[name].load().backends or (None,)
-    for floor in TARGETS[name].load().os_floors or (None,)
-]
 MODELS = ("tinyclip-demo", "mobileclip-demo")
 
 
-def _name(options: TargetOptions) -> str:
-    return "-".join(filter(None, (options.target, options.scheme, options.backend, options.min_os)))
+def _cells() -> list[tuple[str, TargetOptions]]:
+    cells = []
+    for name in TARGETS["executorch"].load().schemes:
+        cells += [(model, TargetOptions("executorch", scheme=name)) for model in MODELS]
+    for number, name in enumerate(TARGETS["coreml"].load().schemes):
+        earliest = TARGETS["coreml"].load().needed_os(name, None)
+        for model, floor in zip(MODELS if number % 2 else MODELS[::-1], (earliest, "iOS18"), strict=True):
+            layout = "plain" if (number + MODELS.index(model)) % 3 == 0 else "ane"
+            goal = Goal(min_cosine=0.98) if name == "auto" else Goal()
+            cells.append((model, TargetOptions("coreml", scheme=name, min_os=floor, layout=layout, goal=goal)))
+    return cells
+
+
+CELLS = _cells()
+
+
+def _name(value: object) -> str | None:
+    if not isinstance(value, TargetOptions):
+        return None
+    return "-".join(filter(None, (value.target, value.scheme, value.backend, value.min_os, value.layout)))
 
 
 @pytest.fixture(scope="module")
 def cell(tmp_path_factory):
-    """`cell(model, options)`: the manifest and path of a bundle of one target, made once."""
-    return functools.cache(
-        lambda model, options: Bundle.open(convert(model, [options], tmp_path_factory.mktemp("cell") / "bundle").bundle)
-    )
+    """`cell(model, options)`: a bundle of one target, made once. Few calibration samples, so that `auto` takes seconds."""
+    folder = tmp_path_factory.mktemp("calibration")
+    for seed in range(4):
+        texture(96, 80, seed=seed).save(folder / f"{seed}.png")
+    texts = folder / "texts.txt"
+    texts.write_text("a red circle\ntwo small blue stars\na photo of a dog, running\nthe sea\n")
+    calibration = Calibration(folder, texts)
+
+    def make(model: str, options: TargetOptions) -> Bundle:
+        out = tmp_path_factory.mktemp("cell") / "bundle"
+        return Bundle.open(convert(model, [options], out, calibration=calibration).bundle)
+
+    return functools.cache(make)
+
+
+def test_each_floor_and_layout_meets_several_schemes():
+    coreml = [options for _, options in CELLS if options.target == "coreml"]
+    for floor in TARGETS["coreml"].load().os_floors:
+        assert len({options.scheme for options in coreml if options.min_os == floor}) >= 1, floor
+    assert all(len({o.scheme for o in coreml if o.layout == layout}) >= 4 for layout in ("ane", "plain"))
+    assert {options.scheme for options in coreml} == set(TARGETS["coreml"].load().schemes)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("options", CELLS, ids=_name)
+@pytest.mark.parametrize(("model", "options"), CELLS, ids=_name)
 def test_a_cell_converts_runs_and_verifies(model, options, cell):
     bundle = cell(model, options)
     for artifact in bundle.manifest.artifacts:
         assert artifact.scheme == options.scheme
         assert artifact.min_os == options.min_os
+        assert artifact.layout == options.layout
         assert artifact.size_bytes > 100_000
     verified = verify(bundle.path)
-    assert verified.passed, verified.rows
+    assert verified.passed, (verified.rows, verified.first_divergence)
     for row in verified.rows:
         assert row.between_input_cosine < 0.9
-        assert row.cosine_min >= SCHEMES[options.scheme].threshold.cosine_min
+        assert row.cosine_min >= (options.goal.min_cosine or SCHEMES[options.scheme].threshold.cosine_min)
 
 
 @pytest.mark.parametrize("target", list(TARGETS))
@@ -66,16 +101,44 @@ def test_a_cell_that_does_not_exist_is_refused(target, scheme, tmp_path):
     assert not (tmp_path / "bundle").exists()
 
 
+@pytest.mark.parametrize(
+    ("scheme", "floor", "needed"),
+    [
+        ("w8a8", "iOS16", "iOS17"),
+        ("w4", "iOS17", "iOS18"),
+        ("pal4-lut8", "iOS16", "iOS18"),
+        ("prune50-w8", "iOS17", "iOS18"),
+    ],
+)
+def test_a_scheme_that_needs_a_later_system_says_which(scheme, floor, needed):
+    target = TARGETS["coreml"].load()
+    with pytest.raises(UsageError, match=f"--scheme {scheme}: needs {needed} or later; use --min-os {needed}"):
+        resolved(target, TargetOptions("coreml", scheme=scheme, min_os=floor), "m", "w", "text")
+    assert resolved(target, TargetOptions("coreml", scheme=scheme), "m", "w", "text").min_os == needed
+
+
+def test_the_token_table_may_need_a_later_system_too():
+    target = TARGETS["coreml"].load()
+    with pytest.raises(UsageError, match="--token-table w4: needs iOS18 or later"):
+        resolved(target, TargetOptions("coreml", scheme="w8", token_table="w4", min_os="iOS17"), "m", "w", "text")
+    assert resolved(target, TargetOptions("coreml", scheme="w8", token_table="w4"), "m", "w", "text").min_os == "iOS18"
+
+
 @pytest.mark.slow
-def test_int8_weights_are_smaller(tiny_bundle, cell):
-    small = [options for options in CELLS if options.scheme == "w8" and options.min_os in (None, "iOS17")]
-    floats = {a.path: a.size_bytes for a in Bundle.open(tiny_bundle).manifest.artifacts}
-    sizes = {a.path: a.size_bytes for options in small for a in cell("tinyclip-demo", options).manifest.artifacts}
-    ratios = {path: size / floats[path] for path, size in sizes.items()}
-    assert ratios["coreml/tinyclip_demo_image.mlpackage"] < 0.6
-    assert ratios["coreml/tinyclip_demo_text.mlpackage"] < 0.6
-    assert ratios["executorch/tinyclip_demo_image.pte"] < 0.4
-    assert ratios["executorch/tinyclip_demo_text.pte"] < 1.0  # the token table, most of this tower, stays in float
+def test_compressed_weights_are_smaller(tiny_bundle, cell):
+    floats = {(a.target, a.tower): a.size_bytes for a in Bundle.open(tiny_bundle).manifest.artifacts}
+    limits = {"w8": 0.6, "pal6": 0.46, "pal4": 0.35, "pal4-lut8": 0.35, "w4": 0.38, "prune50": 0.62, "prune50-w8": 0.42}
+    for model, options in CELLS:
+        if model != "tinyclip-demo" or options.target != "coreml" or options.scheme not in limits:
+            continue
+        for artifact in cell(model, options).manifest.artifacts:
+            ratio = artifact.size_bytes / floats[artifact.target, artifact.tower]
+            assert ratio < limits[options.scheme], (options.scheme, artifact.tower)
+    executorch = {
+        a.tower: a.size_bytes for a in cell("tinyclip-demo", TargetOptions("executorch", scheme="w8")).manifest.artifacts
+    }
+    assert executorch["image"] < 0.4 * floats["executorch", "image"]
+    assert executorch["text"] < floats["executorch", "text"]  # the token table, most of this tower, stays in float
 
 
 @pytest.mark.slow

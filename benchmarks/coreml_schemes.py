@@ -1,0 +1,177 @@
+#!/usr/bin/env python
+"""Every Core ML scheme: size, error, zero-shot accuracy, Neural Engine: `python benchmarks/coreml_schemes.py [--readme README.md]`.
+
+Size is of MobileCLIP-S0 and TinyCLIP ViT-8M/16 with generated weights, whose size does not depend on them. Error and top-1 are
+of the demo models, which are really trained: smallest cosine over `verify`'s samples, and zero-shot top-1 among all 64
+colour-shape pairs on drawn scenes, half of them of pairs that training never showed. The eligible share is that of
+multiply-adds of MobileCLIP-S0 which no rule of `inspect --ane` keeps off the Neural Engine. `--readme` puts the table
+between the file's markers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converters.coreml.neural_engine.lint import lint_package
+from edgeclip.data import scenes
+from edgeclip.data.preprocess import preprocess_image
+from edgeclip.data.prompts import DEFAULT_TEMPLATES
+from edgeclip.data.tokenizer import load_tokenizer
+from edgeclip.manifest import Bundle
+from edgeclip.models import MODELS
+from edgeclip.models.originals import load_original
+from edgeclip.pipeline import convert
+from edgeclip.plugins import RUNTIMES
+from edgeclip.recipe import Goal, TargetOptions
+from edgeclip.reference.runtime import Runner
+from edgeclip.reference.torch_runtime import original_runner
+from edgeclip.spec import TOWERS
+from edgeclip.verify.compare import verify
+from edgeclip.verify.metrics import unit
+
+SIZED = ("mobileclip-s0", "tinyclip-vit-8m-16")
+TRAINED = ("mobileclip-demo", "tinyclip-demo")
+AUTO_BITS = 4.5  # of each weight, scales and tables included
+MARKERS = ("<!-- schemes: benchmarks/coreml_schemes.py -->", "<!-- end of schemes -->")
+_SEED = 78_000
+_COLUMNS = (
+    "scheme",
+    "from",
+    "MobileCLIP-S0, MB",
+    "TinyCLIP 8M/16, MB",
+    "mobileclip-demo: cosine image / text",
+    "top-1 lost",
+    "tinyclip-demo: cosine image / text",
+    "top-1 lost",
+    "eligible image / text",
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table: a name, and what is converted for it."""
+
+    name: str
+    scheme: str
+    min_os: str | None = None
+    bits: float | None = None
+
+    def options(self, model: str) -> TargetOptions:
+        spec = MODELS[model]
+        size = None if self.bits is None else (spec.image_params + spec.text_params) * self.bits / 8e6
+        return TargetOptions("coreml", scheme=self.scheme, min_os=self.min_os, goal=Goal(max_mb=size))
+
+
+CASES = (
+    *(Case(scheme, scheme) for scheme in ("fp32", "fp16", "w8", "w8a8", "pal6", "pal4", "prune50")),
+    *(Case(scheme, scheme, "iOS18") for scheme in ("w4", "pal6", "pal4", "pal4-lut8", "prune50-w8")),
+    Case("auto, cosine 0.995", "auto", "iOS18"),
+    Case(f"auto, {AUTO_BITS} bits", "auto", "iOS18", AUTO_BITS),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--readme", type=Path, help="a file to put the table into")
+    parser.add_argument("--scenes", type=int, default=1000, help="for top-1")
+    parser.add_argument("--only", help="names of schemes, separated by commas")
+    parser.add_argument("--models", default=",".join((*SIZED, *TRAINED)))
+    parser.add_argument("--results", type=Path, default=Path("build/coreml_schemes.json"), help="kept after every cell")
+    args = parser.parse_args()
+    os.environ["TQDM_DISABLE"] = "1"  # coremltools' bars
+    chosen = [case for case in CASES if args.only is None or case.scheme in args.only.split(",")]
+    results: dict[str, Any] = json.loads(args.results.read_text()) if args.results.exists() else {}
+    for case in chosen:
+        for model in args.models.split(","):
+            key = f"{case.name}/{case.min_os}/{model}"
+            if key not in results:
+                results[key] = _measure(case, model, args.scenes)
+                args.results.parent.mkdir(parents=True, exist_ok=True)
+                args.results.write_text(json.dumps(results, indent=1))
+            print(key, json.dumps(results[key]), flush=True)
+    table = "\n".join(_lines(chosen, results))
+    print(table)
+    if args.readme:
+        _put(args.readme, table)
+
+
+def _measure(case: Case, model: str, count: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        demo = bool(MODELS[model].demo_weights)
+        bundle = Bundle.open(convert(model, [case.options(model)], Path(folder) / "b", "demo" if demo else "seeded:0").bundle)
+        found: dict[str, Any] = {"min_os": bundle.manifest.artifacts[0].min_os}
+        found["mb"] = {a.tower: round(a.size_bytes / 1e6, 2) for a in bundle.manifest.artifacts}
+        shares = {a.tower: lint_package(bundle.path / a.path).macs_share for a in bundle.manifest.artifacts}
+        found["eligible_percent"] = {tower: round(100 * (share or 0), 2) for tower, share in shares.items()}
+        rows = verify(bundle.path, runtime="mil").rows
+        found["cosine_min"] = {row.tower: row.cosine_min for row in rows}
+        found["passed"] = {row.tower: row.passed for row in rows}
+        if demo:
+            found["top1_lost"] = round(_top1_lost(bundle, count), 2)
+        return found
+
+
+def _top1_lost(bundle: Bundle, count: int) -> float:
+    """Percent points between the original and the artifacts, on the same scenes."""
+    spec = MODELS[bundle.manifest.model]
+    drawn = [*scenes.scenes(count // 2, _SEED, scenes.SEEN_PAIRS), *scenes.scenes(count // 2, _SEED, scenes.HELD_OUT_PAIRS)]
+    pictures = np.stack([preprocess_image(scenes.draw(scene, spec.preprocess.size), spec.preprocess) for scene in drawn])
+    phrases = [scenes.phrase({"colour": colour, "shape": shape}) for colour, shape in scenes.ALL_PAIRS]
+    ids = load_tokenizer(bundle)([template.replace("{}", phrase) for phrase in phrases for template in DEFAULT_TEMPLATES])
+    right = np.array([scenes.ALL_PAIRS.index((scene.colour, scene.shape)) for scene in drawn])
+    original, runtime = load_original(bundle.manifest), RUNTIMES["mil"].load()
+    by = {a.tower: runtime.open(bundle, a, runtime.modes(a.scheme)[0]) for a in bundle.manifest.artifacts}
+    theirs = {tower: original_runner(original, tower) for tower in TOWERS}
+    return _top1(theirs, pictures, ids, right) - _top1(by, pictures, ids, right)
+
+
+def _top1(runners: dict[Any, Runner], pictures: np.ndarray, ids: np.ndarray, right: np.ndarray) -> float:
+    text = unit(runners["text"].encode(ids)).reshape(len(scenes.ALL_PAIRS), len(DEFAULT_TEMPLATES), -1).mean(axis=1)
+    best = (unit(runners["image"].encode(pictures)) @ unit(text).T).argmax(axis=1)
+    return 100 * float((best == right).mean())
+
+
+def _lines(cases: Iterable[Case], results: dict[str, Any]) -> Iterable[str]:
+    yield "| " + " | ".join(_COLUMNS) + " |"
+    yield "|" + "---|" * len(_COLUMNS)
+    for case in cases:
+        found = {model: results.get(f"{case.name}/{case.min_os}/{model}") for model in (*SIZED, *TRAINED)}
+        first = next((result for result in found.values() if result), None)
+        if first is None:
+            continue
+        cells = [case.name, first["min_os"]]
+        cells += [_pair(found[model], "mb", ".1f", total=True) for model in SIZED]
+        for model in TRAINED:
+            lost = "" if not found[model] else f"{found[model]['top1_lost']:.1f}"
+            cells += [_pair(found[model], "cosine_min", ".4f"), lost]
+        cells.append(_pair(found[SIZED[0]], "eligible_percent", ".0f") + " %")
+        yield "| " + " | ".join(cells) + " |"
+
+
+def _pair(result: dict[str, Any] | None, name: str, form: str, total: bool = False) -> str:
+    if not result:
+        return ""
+    values = [result[name][tower] for tower in TOWERS]
+    return format(sum(values), form) if total else " / ".join(format(value, form) for value in values)
+
+
+def _put(readme: Path, table: str) -> None:
+    begin, end = MARKERS
+    before, _, rest = readme.read_text("utf-8").partition(begin)
+    _, _, after = rest.partition(end)
+    if not rest or not after:
+        raise SystemExit(f"{readme}: lacks the markers {begin} and {end}")
+    readme.write_text(f"{before}{begin}\n{table}\n{end}{after}", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
