@@ -11,7 +11,7 @@ import torch
 
 from edgeclip.reference.mil.interpreter import MilModel
 from tests.reference.compressed import FORMS, compress, their_constants
-from tests.reference.oracle import floats
+from tests.reference.oracle import floats, integers
 from tests.reference.packages import builder, save
 
 pytestmark = pytest.mark.slow
@@ -60,3 +60,36 @@ def test_constants_are_those_that_coremltools_decompresses(name: str, sources: d
     x = torch.nn.functional.linear(rows[torch.from_numpy(_IDS)], wide).reshape(1, 8, 8, -1)
     wanted = torch.nn.functional.conv2d(x, kernel, padding="same").mean((2, 3))
     np.testing.assert_allclose(model.run({"ids": _IDS})["y"], wanted.numpy(), atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def towers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The demo's image tower for two systems, with float16 weights."""
+    from converters.coreml.target import TARGET
+    from edgeclip.models import MODELS
+    from edgeclip.models.seeded import seeded_pair
+    from edgeclip.models.towers import export_tower
+    from edgeclip.recipe import Recipe
+
+    folder, spec = tmp_path_factory.mktemp("towers"), MODELS["tinyclip-demo"]
+    exported = export_tower(seeded_pair(spec, 0), spec, "image")
+    paths = {}
+    for opset in ("iOS16", "iOS18"):
+        recipe = Recipe(model=spec.name, weights="seeded:0", target="coreml", backend=None, scheme="fp16", min_os=opset)
+        paths[opset] = folder / f"{opset}.mlpackage"
+        TARGET.lower(exported, recipe, {}, paths[opset])
+    return paths
+
+
+@pytest.mark.parametrize("name", ["iOS16-pal6", "iOS16-sparse", "int4", "sparse-pal4-int8-tables", "sparse-int8"])
+def test_constants_of_a_tower(name: str, towers: dict[str, Path], tmp_path: Path) -> None:
+    form = FORMS[name]
+    path = compress(towers[form.opset], form, tmp_path / "m.mlpackage")
+    theirs, operations = their_constants(path)
+    assert operations == form.operations
+    model = MilModel.load(path, "fp16")
+    assert _compare(model, theirs) > 10
+    _, _, height, width = model.program.inputs[0].type.shape
+    given = {model.program.inputs[0].name: integers(height, width, 3, low=0, high=256).astype(np.uint8)}
+    (embedding,) = model.run(given).values()
+    assert np.linalg.norm(embedding) == pytest.approx(1, abs=1e-3)
