@@ -90,12 +90,12 @@ for _scheme in (
     Scheme(
         "prune50",
         "the smaller half of all weights is zero and not stored",
-        Threshold(cosine_min=0.5, rank_agreement=0.7, reason="half the weights are gone, without training for it"),
+        Threshold(cosine_min=0.25, rank_agreement=0.55, reason="half the weights are gone; made to be trained further"),
     ),
     Scheme(
         "prune50-w8",
         "half of the weights zero, the others 8-bit integers",
-        Threshold(cosine_min=0.5, rank_agreement=0.7, reason="as prune50; 8 bits cost little beside it"),
+        Threshold(cosine_min=0.25, rank_agreement=0.55, reason="as prune50; 8 bits cost little beside it"),
     ),
     Scheme(
         "auto",

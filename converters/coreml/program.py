@@ -8,6 +8,10 @@ from typing import Any
 from edgeclip.models.towers import ExportedTower
 from edgeclip.target import Interface
 
+# It writes a constant product and sum as a batch_norm of variance 1 and forgets that batch_norm adds an epsilon of 1e-5 to
+# that: everything becomes 5e-6 smaller (coremltools 9.0, `fuse_elementwise_to_batchnorm`).
+_UNWANTED_PASSES = {"common::fuse_elementwise_to_batchnorm"}
+
 
 def to_program(exported: ExportedTower, interface: Interface, min_os: str, half: bool, keep_fp32: Collection[str] = ()) -> Any:
     """Convert a tower to a coremltools model of static shape, batch 1.
@@ -18,6 +22,8 @@ def to_program(exported: ExportedTower, interface: Interface, min_os: str, half:
     import numpy as np
 
     kept = frozenset(keep_fp32)
+    pipeline = ct.PassPipeline.DEFAULT
+    pipeline.remove_passes(_UNWANTED_PASSES)
     precision: Any = ct.precision.FLOAT32
     if half:
         precision = ct.transform.FP16ComputePrecision(op_selector=lambda op: kept.isdisjoint(out.name for out in op.outputs))
@@ -28,6 +34,7 @@ def to_program(exported: ExportedTower, interface: Interface, min_os: str, half:
         outputs=[ct.TensorType(name=interface.outputs[0].name, dtype=np.float32)],
         minimum_deployment_target=getattr(ct.target, min_os),
         compute_precision=precision,
+        pass_pipeline=pipeline,
         skip_model_load=True,
     )
 
