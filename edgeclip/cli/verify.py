@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 )
 @click.option("--weights", metavar="SRC", help="Where the original's weights are, if not where the bundle says.")
 @click.option("--runtime", metavar="R", help=f"Only this runtime: {', '.join(RUNTIMES)}. Default: all that exist here.")
-@click.option("--mode", metavar="M", help="Only this mode of the mil runtime: fp16 or fp32. Default: by scheme.")
+@click.option("--mode", metavar="M", help="Only this mode: fp32, fp16 or ane (mil); all, cpu or ne (coreml). Default: by scheme.")
 @click.option(
     "--trace",
     type=click.Path(path_type=Path),
@@ -150,6 +150,8 @@ def _cells(row: Row) -> tuple[str, ...]:
 def _explain(row: Row, failure: str) -> str:
     if failure == "error":
         return row.error or "did not run"
+    if failure == "operation":
+        return "within the scheme's limits, but an operation computes something else than torch's"
     value, limit = getattr(row, failure), row.threshold[failure]
     if failure == "between_input_cosine":
         return f"the original itself maps all inputs to one embedding (cosine {value:.4f}), so nothing is proven"
