@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from edgeclip.models.weights import LoadedModel
 
 _SEED = 50_000
-_SCENES = 12
-_TEXTURES = 4
+_SCENES = 8
+_TEXTURES = 3
 MAX_SAMPLES = 64  # every layer runs on all of them, for every scheme it might take
 _TEXTS = (
     "a bowl of soup on a wooden table",
@@ -43,7 +43,56 @@ _TEXTS = (
     "a person wearing a blue jacket and sunglasses, looking at the sea from a cliff",
     "receipt for coffee and a croissant, 7.40 EUR",
     "black and white portrait of a musician",
+    "MacBook Air M2, 16GB RAM!!!",
+    "#sunset @beach :-)",
+    "pneumonoultramicroscopicsilicovolcanoconiosis",
+    "\tline one\n   line two   ",
+    "garçon déjà vu, Łódź, façade",
+    "🎂🎉 happy birthday 🥳",
+    "собака бежит по снегу",
+    "富士山の夕焼け",
+    "강아지와 고양이",
+    "قطة على الأريكة",
+    "כלב בפארק",
+    "γάτα στο παράθυρο",
+    "",
+    "an aerial photograph of a harbour with many small boats, taken on a cloudy morning in early spring, " * 4,
 )
+
+
+def _shade(width: int, height: int, seed: int) -> np.ndarray:
+    """(height, width, 3) float in 0..255: an even change from one colour to another, as of a sky."""
+    rng = np.random.RandomState(seed)
+    first, second = rng.randint(0, 256, (2, 1, 1, 3))
+    share = np.linspace(0, 1, height)[:, None, None]
+    return np.broadcast_to(first * (1 - share) + second * share, (height, width, 3))
+
+
+def _variants() -> Iterator[Image]:
+    """Pictures that differ from scenes and textures in what photographs do: light, contrast, sharp edges, little colour."""
+    from PIL import Image, ImageDraw
+
+    ground = [np.asarray(texture(256, 256, seed=_SEED + 100 + k), np.float64) for k in range(6)]
+    sky, ramp = _shade(256, 256, _SEED), np.linspace(0, 1, 256)[:, None, None]
+    arrays = [
+        np.where(ramp < 0.5, sky, 0.6 * ground[0]),  # a bright sky over a dark ground
+        0.25 * ground[1],  # dark
+        160 + 0.35 * ground[2],  # washed out
+        np.repeat(ground[3].mean(2, keepdims=True), 3, 2),  # without colour
+        255.0 * (np.repeat(ground[4].mean(2, keepdims=True), 3, 2) > 128),  # black and white
+        np.clip(128 + 2.5 * (ground[5] - 128), 0, 255),  # hard contrast
+        np.random.RandomState(_SEED).randint(0, 256, (256, 256, 3)),  # noise
+        255.0 * ((np.arange(256)[:, None, None] // 12 + np.arange(256)[None, :, None] // 20) % 2) * np.ones(3),
+    ]
+    yield from (Image.fromarray(array.astype(np.uint8), "RGB") for array in arrays)
+    rng = np.random.RandomState(_SEED)
+    for _ in range(2):
+        picture = Image.fromarray(_shade(256, 256, int(rng.randint(1 << 30))).astype(np.uint8), "RGB")
+        draw = ImageDraw.Draw(picture)
+        for _ in range(40):
+            corners = rng.randint(-40, 296, (3, 2))
+            draw.polygon([tuple(map(int, corner)) for corner in corners], fill=tuple(map(int, rng.randint(0, 256, 3))))
+        yield picture
 
 
 @dataclass(frozen=True)
@@ -61,6 +110,7 @@ class Calibration:
             return
         yield from (scenes.draw(scene, 256) for scene in scenes.scenes(_SCENES, seed=_SEED))
         yield from (texture(256, 256, seed=_SEED + k) for k in range(_TEXTURES))
+        yield from _variants()
 
     def captions(self) -> list[str]:
         """The texts, at most MAX_SAMPLES."""
@@ -68,6 +118,10 @@ class Calibration:
             return texts_in(self.texts, "--calibration-texts", MAX_SAMPLES)
         drawn = scenes.scenes(_SCENES, seed=_SEED)
         return [scenes.phrase({name: getattr(s, name) for name in scenes.ATTRIBUTES}) for s in drawn] + list(_TEXTS)
+
+    def is_drawn(self, tower: Tower) -> bool:
+        """Whether the inputs of a tower are made up. The built-in texts are such as people write."""
+        return tower == "image" and self.images is None
 
     def check(self) -> None:
         """Raise InputError where the user's files cannot be read."""
@@ -99,6 +153,10 @@ class Samples:
         from edgeclip.reference.torch_runtime import original_runner
 
         return original_runner(self._loaded, tower).encode(self.inputs(tower))
+
+    def are_drawn(self, tower: Tower) -> bool:
+        """Whether they are pictures that no user has, so that real ones may fare worse."""
+        return self._calibration.is_drawn(tower)
 
     def sha256(self, tower: Tower) -> str:
         """A hash of the inputs of a tower."""

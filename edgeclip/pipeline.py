@@ -248,6 +248,7 @@ def _lower(
     context = Context(
         samples=lambda: samples.inputs(tower),
         originals=lambda: samples.embeddings(tower),
+        drawn=samples.are_drawn(tower),
         goal=replace(goal, max_mb=goal.max_mb and goal.max_mb * _share(loaded, tower, [j for j in jobs if j.target is target])),
         cache=cache_folder() / "auto",
         progress=progress,

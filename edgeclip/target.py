@@ -46,12 +46,13 @@ class Context:
     """What schemes that look at data need: calibration inputs of the tower and the original's embeddings of them.
 
     Both are made on first use. samples() -> as runners take them, (N, 3, H, W) float32 in [0, 1] or (N, L) int32;
-    originals() -> (N, D) float32. goal: of scheme `auto`, for this artifact. cache: a folder where long work keeps what it
-    found, to resume after an interruption.
+    originals() -> (N, D) float32. drawn: whether they are pictures that no user has. goal: of scheme `auto`, for this
+    artifact. cache: a folder where long work keeps what it found, to resume after an interruption.
     """
 
     samples: Callable[[], np.ndarray]
     originals: Callable[[], np.ndarray]
+    drawn: bool = False
     goal: Goal = field(default_factory=Goal)
     cache: Path | None = None
     progress: Progress = silent

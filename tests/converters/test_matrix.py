@@ -50,14 +50,19 @@ def _name(value: object) -> str | None:
 
 
 @pytest.fixture(scope="module")
-def cell(tmp_path_factory):
-    """`cell(model, options)`: a bundle of one target, made once. Few calibration samples, so that `auto` takes seconds."""
+def calibration(tmp_path_factory):
+    """Few samples, so that `auto` takes seconds."""
     folder = tmp_path_factory.mktemp("calibration")
     for seed in range(4):
         texture(96, 80, seed=seed).save(folder / f"{seed}.png")
     texts = folder / "texts.txt"
     texts.write_text("a red circle\ntwo small blue stars\na photo of a dog, running\nthe sea\n")
-    calibration = Calibration(folder, texts)
+    return Calibration(folder, texts)
+
+
+@pytest.fixture(scope="module")
+def cell(tmp_path_factory, calibration):
+    """`cell(model, options)`: a bundle of one target, made once."""
 
     def make(model: str, options: TargetOptions) -> Bundle:
         out = tmp_path_factory.mktemp("cell") / "bundle"
@@ -76,14 +81,15 @@ def test_each_floor_and_layout_meets_several_schemes():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("model", "options"), CELLS, ids=_name)
-def test_a_cell_converts_runs_and_verifies(model, options, cell):
+def test_a_cell_converts_runs_and_verifies(model, options, cell, calibration):
     bundle = cell(model, options)
     for artifact in bundle.manifest.artifacts:
         assert artifact.scheme == options.scheme
         assert artifact.min_os == options.min_os
         assert artifact.layout == options.layout
         assert artifact.size_bytes > 100_000
-    verified = verify(bundle.path)
+    own = (calibration.images, calibration.texts) if options.scheme == "auto" else ()
+    verified = verify(bundle.path, *own)
     assert verified.passed, (verified.rows, verified.first_divergence)
     for row in verified.rows:
         assert row.between_input_cosine < 0.9
