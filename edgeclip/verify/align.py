@@ -27,6 +27,7 @@ _SKETCH = 2048  # elements that stand for a value
 _SAME_WEIGHT = 0.02  # difference of two norms of one weight: above what 8 bits cost, below what two layers differ by
 _SMALLEST_WEIGHT = 16  # elements; masks and scales of one value tell nothing
 _NEVER = -1e9
+PRODUCTS = ("conv1d", "conv2d", "linear")  # torch's layers with weights
 # What one operation of a package stands for, where the names differ.
 _KINDS: dict[str, tuple[str, ...]] = {
     "add": ("add", "scaled_dot_product_attention.masked_scores"),
@@ -117,7 +118,7 @@ def _ordered(ops: Mapping[str, Any], last: str) -> list[Any]:
 def _scores(package: Sequence[PackageOp], torch_ops: Sequence[TorchOp]) -> np.ndarray:
     """(P, T): what speaks for each pair; far below 0 for values of different size."""
     scores = np.full((len(package), len(torch_ops)), _NEVER)
-    mine, theirs = _by_size(package), _by_size(torch_ops)
+    mine, theirs, folded = _by_size(package), _by_size(torch_ops), _folded(torch_ops)
     for size in mine.keys() & theirs.keys():
         rows, columns = mine[size], theirs[size]
         a, b = _sketches(package, rows), _sketches(torch_ops, columns)
@@ -126,7 +127,7 @@ def _scores(package: Sequence[PackageOp], torch_ops: Sequence[TorchOp]) -> np.nd
         distance = np.sqrt(squares / np.maximum((b**2).sum(1), 1e-24))
         for i, row in enumerate(rows):
             for j, column in enumerate(columns):
-                scores[row, column] = _score(package[row], torch_ops[column], float(distance[i, j]))
+                scores[row, column] = _score(package[row], torch_ops[column], float(distance[i, j]), folded)
     return scores
 
 
@@ -147,14 +148,32 @@ def _sketches(ops: Sequence[Any], chosen: Iterable[int]) -> np.ndarray:
     return sketches
 
 
-def _score(mine: PackageOp, theirs: TorchOp, distance: float) -> float:
+def _score(mine: PackageOp, theirs: TorchOp, distance: float, folded: Mapping[str, Sequence[Tensor]]) -> float:
     """Elements count most: 3 where they agree to 6 digits, 1 to 2 digits. A name alone decides nothing."""
     alike = min(max(-math.log10(distance + 1e-12), 0.0), 6.0) / 2
     shape = 0.5 if mine.value.shape == theirs.value.shape else 0.0
     kind = 1.0 if theirs.op == mine.op or theirs.op in _KINDS.get(mine.op, ()) else -1.0 if alike < 1 else 0.0
     name = 1.0 if _base(mine.name) == theirs.name else 0.0
-    weight = 2.0 if _shares_weight(mine, theirs) else 0.0
+    weight = 2.0 if _shares_weight(mine, theirs, folded) else 0.0
     return alike + shape + kind + name + weight - (0.5 if theirs.op == INPUT and alike < 1 else 0.0)
+
+
+def scaled(weight: Tensor, factor: Tensor) -> Tensor:
+    """A weight or bias whose output channels, the first axis, are multiplied by a scale of them."""
+    return weight * factor.reshape(-1, *[1] * (weight.dim() - 1))
+
+
+def _folded(torch_ops: Sequence[TorchOp]) -> dict[str, list[Tensor]]:
+    """By the name of each scale of a layer's output channels: the scale, and the constants of the layer with it folded in."""
+    by_name = {op.name: op for op in torch_ops}
+    found: dict[str, list[Tensor]] = {}
+    for op in torch_ops:
+        layer = by_name.get(op.reads[0]) if op.op == "mul" and len(op.reads) == len(op.constants) == 1 else None
+        if layer is not None and layer.op in PRODUCTS:
+            (factor,) = op.constants.values()
+            fitting = (value for value in layer.constants.values() if value.dim() and len(value) == factor.numel())
+            found[op.name] = [factor, *(scaled(value, factor) for value in fitting)]
+    return found
 
 
 _SUFFIX = re.compile(r"(_cast_fp16|_cast_fp32|_cast_u?int16|_0)+$")
@@ -165,12 +184,12 @@ def _base(name: str) -> str:
     return _SUFFIX.sub("", name)
 
 
-def _shares_weight(mine: PackageOp, theirs: TorchOp) -> bool:
+def _shares_weight(mine: PackageOp, theirs: TorchOp, folded: Mapping[str, Sequence[Tensor]]) -> bool:
     return any(
         abs(a - b) <= _SAME_WEIGHT * b and own.numel() == right.numel()
         for own in mine.constants.values()
         if isinstance(own, Tensor) and own.is_floating_point() and own.numel() >= _SMALLEST_WEIGHT
-        for right in theirs.constants.values()
+        for right in folded.get(theirs.name, theirs.constants.values())
         if right.numel() == own.numel()
         for a, b in ((float(own.norm()), float(right.norm())),)
     )

@@ -10,7 +10,7 @@ diverges where that exceeds what its scheme explains.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,8 +23,18 @@ from torch.export import ExportedProgram
 from edgeclip.reference.mil.interpreter import MilModel
 from edgeclip.reference.mil.precision import Mode
 from edgeclip.verify.align import align, as_formed, exchanged
-from edgeclip.verify.operands import Operand, Tolerance, findings, has_weights, operands, parameters
-from edgeclip.verify.package_trace import PackageOp, package_input, trace_forced, trace_package
+from edgeclip.verify.operands import Explanation, Operand, Tolerance, findings, operands, parameters
+from edgeclip.verify.package_trace import (
+    PackageOp,
+    around_quantization,
+    is_quantizing,
+    package_input,
+    trace_forced,
+    trace_package,
+    without_quantization,
+)
+from edgeclip.verify.ranges import range_findings
+from edgeclip.verify.stored import Storage
 from edgeclip.verify.trace import INPUT, TorchOp, trace_torch
 from edgeclip.verify.traced import Divergence, Localization, Statistics, TracedOp, cosine, finite, relative_error, rms
 
@@ -32,12 +42,11 @@ from edgeclip.verify.traced import Divergence, Localization, Statistics, TracedO
 _FLOAT32_FLOOR = 2e-5  # float32 throughout (5e-6)
 _CONSTANTS_FLOOR = 5e-4  # constants in float16 or compressed, computed in float32 (2e-4, with torch's weights in their place)
 _FLOAT16_FLOOR = 4e-3  # results rounded to float16 (9e-4)
-# Compression: a weight may differ from its parameter, or where that cannot be told an operation from torch's, by so many
-# times what is typical of the program ...
+# With a compressed constant of which it cannot be told what it stands for: so many times what is typical of the program, ...
 _TIMES_TYPICAL = 4.0
 _MOST_EXPLAINED = 0.4  # ... but never more: 4 bits cost 0.1, half of the weights 0.3, a wrong weight about 1
 _EXACT = "fp32"  # the scheme that leaves constants as they are
-_QUANTIZING = ("quantize", "dequantize")  # of values, at run time
+_ALIGNMENTS = 3  # at most: each gives operands that are closer to torch's, and so makes the next one surer
 _SUMS = ("add", "sub")
 _FLOAT16_MAX = 65504.0
 
@@ -62,16 +71,17 @@ class _Comparison:
     """One package beside one torch program."""
 
     def __init__(self, torch_ops: Sequence[TorchOp], model: MilModel, scheme: str, sample: np.ndarray) -> None:
-        self.model = model
+        self.model = without_quantization(model)
         self.scheme = scheme
         self.inputs = package_input(model.program, sample)
         self.torch_ops = {op.name: op for op in torch_ops}
-        self.package = trace_package(model, self.inputs)
+        self.package = around_quantization(trace_package(model, self.inputs))
         self.by_name = {op.name: op for op in self.package}
-        self.pairs, self.right = self._paired(align(self.package, torch_ops, model.program.outputs[0].name))
         self.constants: dict[str, dict[str, Tensor]] = {}
-        self.explained = Tolerance(self._base)
-        self.own = self._forced()
+        self.storage = Storage(model.program, self._base)
+        self.explanation: Explanation = Tolerance(self._base) if scheme == _EXACT else self.storage
+        self.restored: set[tuple[str, str]] = set()  # operations' constants that torch's took the place of, or should
+        self.pairs, self.right, self.own = self._aligned()
         self._pair_again()
         if scheme != _EXACT:
             self._restore_weights()
@@ -82,6 +92,23 @@ class _Comparison:
     def _forced(self, **right: Tensor) -> dict[str, Tensor]:
         """What the operations make of right operands; `right` are others than torch's."""
         return trace_forced(self.model, self.inputs, {**self.right, **right}, self.constants)
+
+    def _aligned(self) -> tuple[dict[str, TorchOp], dict[str, Tensor], dict[str, Tensor]]:
+        """The pairs, torch's values in the form of the package's, and what the operations make of those.
+
+        The free run of a lossy package may be so far from torch's that it says little about what stands for what.
+        """
+        output, torch_ops = self.model.program.outputs[0].name, list(self.torch_ops.values())
+        self.pairs, self.right = self._paired(align(self.package, torch_ops, output))
+        own = self._forced()
+        for _ in range(_ALIGNMENTS - 1 if self.scheme != _EXACT else 0):
+            closer = [replace(op, value=own[op.name]) for op in self.package]
+            pairs, right = self._paired(align(closer, torch_ops, output))
+            if {name: op.name for name, op in pairs.items()} == {name: op.name for name, op in self.pairs.items()}:
+                break
+            self.pairs, self.right = pairs, right
+            own = self._forced()
+        return self.pairs, self.right, own
 
     def _paired(self, aligned: Mapping[str, TorchOp]) -> tuple[dict[str, TorchOp], dict[str, Tensor]]:
         """The pairs that can be compared, and torch's values in the form of the package's."""
@@ -126,14 +153,9 @@ class _Comparison:
             for operand in operands(self.span(name), self.torch_span(name))
             if isinstance(operand, Operand)
         ]
-        if compressed := [operand for operand in found if operand.own.dim() >= 2]:
-            difference = _TIMES_TYPICAL * median(operand.difference for operand in compressed)
-            peak = _TIMES_TYPICAL * median(operand.peak for operand in compressed)
-            self.explained = Tolerance(
-                min(max(difference, self._base), _MOST_EXPLAINED), min(max(peak, self._base), _MOST_EXPLAINED)
-            )
         for operand in found:
-            if self.explained.explains(operand):
+            self.restored.add((operand.step, operand.parameter))
+            if self.explanation.explains(operand):
                 self.constants.setdefault(operand.step, {})[operand.parameter] = operand.right.to(operand.own.dtype)
         self.own = self._forced()
 
@@ -145,7 +167,7 @@ class _Comparison:
 
     def _floors(self) -> dict[str, float]:
         """What each compared operation may add."""
-        unclear = [name for name in self.pairs if self._is_compressed(self.span(name))]
+        unclear = [name for name in self.pairs if self._is_unclear(self.span(name))]
         typical = median(self.added[name] for name in unclear) if unclear else 0.0
         floors = dict.fromkeys(self.pairs, self._base)
         for name in floors:
@@ -157,12 +179,13 @@ class _Comparison:
             floors[name] = max(floors[name], min(_TIMES_TYPICAL * typical, _MOST_EXPLAINED))
         return floors
 
-    def _is_compressed(self, span: Sequence[PackageOp]) -> bool:
-        """Whether operations work with compressed numbers that torch's cannot take the place of."""
-        if self.scheme == _EXACT:
-            return False
-        kept = [op for op in span if op.name not in self.constants]
-        return has_weights(kept) or any(op.op in _QUANTIZING for op in span)
+    def _is_unclear(self, span: Sequence[PackageOp]) -> bool:
+        """Whether operations work with compressed constants of which it is not known what they stand for."""
+        return any(
+            self.storage.is_compressed(source) and (op.name, parameter) not in self.restored
+            for op in span
+            for parameter, source in op.sources.items()
+        )
 
     def span(self, name: str) -> list[PackageOp]:
         """The operations from the last compared values up to this one, in the program's order."""
@@ -181,7 +204,38 @@ class _Comparison:
     def result(self) -> Localization:
         rows = tuple(self._row(op) for op in self.package)
         wrong = [op for op in self.package if op.name in self.pairs and self.diverges(op.name)]
-        return Localization(rows, self._divergence(wrong) if wrong else self._unfinished())
+        first = self._divergence(wrong) if wrong else self._unfinished()
+        return Localization(rows, first if wrong else self._wrong_range() or first)
+
+    def _wrong_range(self) -> Divergence | None:
+        """The first quantization of values that does not fit them."""
+        name, says = next(range_findings(self.model.program, {**self.own, **self.right}), ("", ""))
+        if not name:
+            return None
+        op, reader = self.by_name[name], self._reader(name)
+        torch_span = self.torch_span(reader.name) if reader is not None and reader.name in self.pairs else []
+        blamed = _of_the_weights(torch_span) if torch_span else None
+        right = next((self.right[one] for one in op.reads if one in self.right), None)
+        return Divergence(
+            op=op.name,
+            op_type=op.op,
+            layer=None if blamed is None else blamed.layer,
+            torch_op=None if blamed is None else blamed.op,
+            original=None if right is None else asdict(Statistics.of(right)),
+            converted=asdict(Statistics.of(op.value)),
+            relative_error=None,
+            input_relative_error=finite(self._input_error(op.name)),
+            cosine=None,
+            says=says,
+        )
+
+    def _reader(self, name: str) -> PackageOp | None:
+        """The operation that works with what a quantization of values gives."""
+        while (step := next((step for step in self.model.program.steps if name in step.reads), None)) is not None:
+            if not is_quantizing(step):
+                return self.by_name[step.name]
+            name = step.name
+        return None
 
     def _row(self, op: PackageOp) -> TracedOp:
         common: dict[str, Any] = {"index": op.index, "op": op.name, "op_type": op.op, "converted": Statistics.of(op.value)}
@@ -273,7 +327,7 @@ class _Comparison:
             yield f"{others} more {'operations differ' if others > 1 else 'operation differs'} by themselves"
 
     def _about_weights(self, last: PackageOp, span: Sequence[PackageOp], torch_span: Sequence[TorchOp]) -> str:
-        if wrong := findings(span, torch_span, self.explained):
+        if wrong := findings(span, torch_span, self.explanation):
             return "; ".join(wrong)
         agree = (
             "the weights agree, but what is computed" if parameters(torch_span) else "the operands are right, but the result"

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from edgeclip.verify.align import exchanged
+from edgeclip.verify.align import PRODUCTS, exchanged, scaled
 from edgeclip.verify.package_trace import PackageOp
 from edgeclip.verify.trace import TorchOp
 
 _SAME_NUMBER = 0.05  # of epsilon, which float16 keeps to few bits
-_PRODUCTS = ("conv1d", "conv2d", "linear")
 _EPSILON = ("epsilon", "eps")  # the package's name for it and ATen's
 # How the package says what ATen's GELU says in its `approximate`.
 _GELU_MODES = {"none": "EXACT", "tanh": "TANH_APPROXIMATION"}
@@ -24,8 +24,8 @@ class Operand:
     """A parameter, and the constant of a package that comes closest to it.
 
     name: the parameter's. right: it, in the constant's shape. step, parameter, own: the operation that takes the constant, as
-    what, and the constant. difference: relative, in the Euclidean norm. peak: the largest difference of one element, relative
-    to the largest element; compression with one scale keeps it small even where most elements are tiny.
+    what, and the constant. source: the constant's name in the file, "" without one. difference: relative, in the Euclidean
+    norm.
     """
 
     name: str
@@ -33,22 +33,36 @@ class Operand:
     step: str
     parameter: str
     own: Tensor
+    source: str
     difference: float
 
-    @property
-    def peak(self) -> float:
-        return float((self.own.float() - self.right.float()).abs().max() / self.right.abs().max())
+
+class Explanation(Protocol):
+    """What explains a difference between a constant and its parameter."""
+
+    def explains(self, operand: Operand) -> bool: ...
+
+    def cost(self, operand: Operand) -> float:
+        """The relative difference that a right constant has."""
+
+    def remark(self, operand: Operand) -> str:
+        """More to say of a constant that is not explained, or nothing."""
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What a scheme explains of a difference between a weight and its parameter: either measure may be small."""
+    """A relative difference, the same for all."""
 
     difference: float
-    peak: float = 0.0
 
     def explains(self, operand: Operand) -> bool:
-        return operand.difference <= self.difference or operand.peak <= self.peak
+        return operand.difference <= self.difference
+
+    def cost(self, operand: Operand) -> float:
+        return self.difference
+
+    def remark(self, operand: Operand) -> str:
+        return ""
 
 
 def operands(package: Sequence[PackageOp], torch_ops: Sequence[TorchOp]) -> Iterator[Operand | str]:
@@ -57,7 +71,7 @@ def operands(package: Sequence[PackageOp], torch_ops: Sequence[TorchOp]) -> Iter
     package, torch_ops: those that stand for each other.
     """
     own = [
-        (op.name, parameter, value)
+        (op.name, parameter, value, op.sources.get(parameter, ""))
         for op in package
         for parameter, value in op.constants.items()
         if _is_weight(value) and bool(torch.isfinite(value).all())
@@ -66,23 +80,23 @@ def operands(package: Sequence[PackageOp], torch_ops: Sequence[TorchOp]) -> Iter
         if right.numel() <= 1 or not bool(right.any()):  # zeros are left out of programs
             continue
         found = [
-            Operand(name, form, step, parameter, value, _difference(value, form))
-            for step, parameter, value in own
+            Operand(name, form, step, parameter, value, source, _difference(value, form))
+            for step, parameter, value, source in own
             if value.numel() == right.numel()
             for form in _forms(right, value.shape)
         ]
         yield min(found, key=lambda one: one.difference) if found else f"{name} {list(right.shape)} is not among its operands"
 
 
-def findings(package: Sequence[PackageOp], torch_ops: Sequence[TorchOp], tolerance: Tolerance) -> tuple[str, ...]:
+def findings(package: Sequence[PackageOp], torch_ops: Sequence[TorchOp], explanation: Explanation) -> tuple[str, ...]:
     """What is wrong with the constant operands of some operations, in words; nothing if they are right."""
     found = []
     for operand in operands(package, torch_ops):
         if isinstance(operand, str):
             found.append(operand)
-        elif not tolerance.explains(operand):
-            how = next(_patterns(operand, tolerance.difference), None)
-            found.append(f"{operand.name} {how or f'differs (relative difference {operand.difference:.2g})'}")
+        elif not explanation.explains(operand):
+            how = next(_patterns(operand, explanation.cost(operand)), f"differs (relative difference {operand.difference:.2g})")
+            found.append(", ".join(filter(None, (f"{operand.name} {how}", explanation.remark(operand)))))
     found += [text for op in package for other in torch_ops if (text := _other_setting(op, other))]
     return tuple(found)
 
@@ -98,11 +112,6 @@ def _other_setting(op: PackageOp, torch_op: TorchOp) -> str | None:
     return None
 
 
-def has_weights(package: Sequence[PackageOp]) -> bool:
-    """Whether any of the operations takes a weight matrix or table, which is what schemes compress."""
-    return any(value.dim() >= 2 for op in package for value in op.constants.values() if _is_weight(value))
-
-
 def parameters(torch_ops: Sequence[TorchOp]) -> tuple[str, ...]:
     """The names of the parameters that some operations take."""
     return tuple(dict.fromkeys(name for op in torch_ops for name, value in op.constants.items() if value.is_floating_point()))
@@ -116,7 +125,7 @@ def _expected(torch_ops: Sequence[TorchOp], package: Sequence[PackageOp]) -> dic
     """The constants that right operations have, by the names of the parameters behind them."""
     kinds = {op.op for op in package}
     scale = next((op for op in torch_ops if op.op == "mul" and len(op.constants) == 1), None)
-    folded = scale is not None and any(op.op in _PRODUCTS for op in torch_ops) and "mul" not in kinds
+    folded = scale is not None and any(op.op in PRODUCTS for op in torch_ops) and "mul" not in kinds
     wanted: dict[str, Tensor] = {}
     for op in torch_ops:
         for name, value in op.constants.items():
@@ -127,9 +136,9 @@ def _expected(torch_ops: Sequence[TorchOp], package: Sequence[PackageOp]) -> dic
                 right = 1 / right
             elif op.op in ("matmul", "mm") and "linear" in kinds:
                 right = right.mT
-            if folded and scale is not None and op.op in _PRODUCTS:
+            if folded and scale is not None and op.op in PRODUCTS:
                 ((factor_name, factor),) = scale.constants.items()
-                right = right * factor.reshape(-1, *[1] * (right.dim() - 1))
+                right = scaled(right, factor)
                 name = f"{name} * {factor_name}"
             wanted[name] = right
     return wanted

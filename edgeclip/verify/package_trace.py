@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from edgeclip.data.preprocess import to_pixels
 from edgeclip.reference.mil.interpreter import MilModel
 from edgeclip.reference.mil.steps import Program, Step
 
+_QUANTIZING = ("quantize", "dequantize")
 _RAW = "/computed"  # ends the name of a value that another takes the place of; no package has such names
 
 
@@ -22,7 +23,7 @@ class PackageOp:
     """One result of one operation of a package.
 
     index: of the operation in the program. reads: the computed values that it takes, by name, in the order of its
-    parameters. constants: its constant operands, by parameter.
+    parameters. constants: its constant operands, by parameter. sources: the names of those in the file, where they have one.
     """
 
     index: int
@@ -31,6 +32,7 @@ class PackageOp:
     value: Tensor
     reads: tuple[str, ...]
     constants: Mapping[str, Any]
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 def package_input(program: Program, sample: np.ndarray) -> dict[str, np.ndarray]:
@@ -45,12 +47,41 @@ def trace_package(model: MilModel, inputs: Mapping[str, np.ndarray]) -> list[Pac
     places = {step.name: index for index, step in enumerate(model.program.steps)}
 
     def observe(step: Step, results: tuple[Tensor, ...]) -> None:
-        constants = {**step.constants, **_listed(step, model.program)}
+        listed = _listed(step, model.program)
+        constants, sources = {**step.constants, **listed}, {**step.sources, **{name: name for name in listed}}
         for (name, _), value in zip(step.outputs, results, strict=True):
-            found.append(PackageOp(places[step.name], name, step.op, value, _reads(step, model.program), constants))
+            found.append(PackageOp(places[step.name], name, step.op, value, _reads(step, model.program), constants, sources))
 
     model.run(inputs, observe)
     return found
+
+
+def without_quantization(model: MilModel) -> MilModel:
+    """The same program with computed values left as they are where it rounds them to integers and back.
+
+    What that costs depends on the data, and hides what else an operation may have wrong.
+    """
+    steps = tuple(replace(step, function=lambda input, **rest: input) if is_quantizing(step) else step for step in model.program.steps)
+    copied = copy.copy(model)
+    copied.program = replace(model.program, steps=steps)
+    return copied
+
+
+def is_quantizing(step: Step) -> bool:
+    """Whether a step rounds computed values to integers, or turns those into floats."""
+    return step.op in _QUANTIZING and "input" in step.inputs
+
+
+def around_quantization(ops: Sequence[PackageOp]) -> list[PackageOp]:
+    """The same operations, each reading what was quantized in place of the integers' floats; nothing reads those then."""
+    behind = {op.name: op.reads[0] for op in ops if op.op in _QUANTIZING and op.reads}
+
+    def source(name: str) -> str:
+        while name in behind:
+            name = behind[name]
+        return name
+
+    return [op if op.name in behind else replace(op, reads=tuple(dict.fromkeys(map(source, op.reads)))) for op in ops]
 
 
 def trace_forced(

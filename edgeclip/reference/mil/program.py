@@ -72,7 +72,8 @@ class _Resolver:
         self.constants: dict[str, Constant] = {}
         self.constant_types: dict[str, TensorType] = {}
         self.listed: dict[str, Tensor] = {}  # constants that a step reads by name, among computed values
-        self.decompressed = 0
+        self.decompressed: dict[str, Step] = {}
+        self.decompressed_values = 0
         self.steps: list[Step] = []
 
     def resolve(self, function: Any, block: Any, description: Any) -> Program:
@@ -92,6 +93,7 @@ class _Resolver:
             outputs=tuple(self._interface(feature, outputs) for feature in description.output),
             constants=constants,
             constant_types=self.constant_types,
+            decompressed=self.decompressed,
         )
         if missing := given.keys() - {interface.name for interface in program.inputs}:
             raise BundleError(f"{self.package.path}: the interface lacks the program's input {min(missing)!r}")
@@ -231,15 +233,16 @@ class _Resolver:
         """Evaluate a compressed constant, which may have two results."""
         if step.inputs:
             raise BundleError(f"{step.where}: operands of a compressed constant must be constants")
-        self.decompressed += sum(declared.elements for _, declared in step.outputs)
+        self.decompressed_values += sum(declared.elements for _, declared in step.outputs)
         limit = max(_DECOMPRESSED, _DECOMPRESSED_PER_BYTE * self.package.size_bytes)
-        if self.decompressed > limit:
+        if self.decompressed_values > limit:
             raise BundleError(f"{step.where}: constants decompress to more than {limit} values, too many for such a file")
         check_constant(step)
         for (name, declared), value in zip(step.outputs, step.run({}), strict=True):
             check_result(value, declared, step.where)
             self.constants[name] = self.precision.kept(value, declared)
             self.constant_types[name] = declared
+            self.decompressed[name] = step
 
 
 def _strip_optional(hint: Any) -> Any:

@@ -129,7 +129,8 @@ class Program:
     """A resolved program.
 
     constants: those that steps or outputs read by name, beside the values that are computed. constant_types: what the
-    file declares for the constants that have a name in it.
+    file declares for the constants that have a name in it. decompressed: by the name of a compressed constant, the step that
+    it came from.
     """
 
     steps: tuple[Step, ...]
@@ -137,3 +138,4 @@ class Program:
     outputs: tuple[Interface, ...]
     constants: dict[str, Tensor]
     constant_types: dict[str, TensorType]
+    decompressed: dict[str, Step] = field(default_factory=dict)
