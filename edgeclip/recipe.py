@@ -165,3 +165,4 @@ class TargetOptions:
     convention: str | None = None
     goal: Goal = field(default_factory=Goal)
     layers: Mapping[str, Mapping[str, str]] | None = None
+    seed: int = 0

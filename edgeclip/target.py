@@ -131,6 +131,7 @@ def resolved(target: Target, options: TargetOptions, model: str, weights: str, t
         token_table=None if options.token_table is None else _table(target, options.token_table),
         convention=_pick(f"convention for {target.name}", options.convention, target.conventions),
         layers=None if options.layers is None else options.layers.get(tower),
+        seed=options.seed,
     )
     if options.goal != Goal() and scheme != "auto":
         raise UsageError(f"--min-cosine and --max-mb are goals of --scheme auto, not of {scheme}")

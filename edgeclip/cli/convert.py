@@ -32,6 +32,7 @@ from edgeclip.spec import TOWERS, Tower
 @click.option("--convention", metavar="C", help="Names that apps expect of coreml: apple (default) or queryable.")
 @click.option("--min-cosine", type=click.FloatRange(0, 1), help="--scheme auto: smallest cosine to hold. Default: 0.995.")
 @click.option("--max-mb", type=click.FloatRange(0, min_open=True), help="--scheme auto: the most that the packages may take.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="--scheme auto: which samples it tries layers on. Default: 0.")
 @click.option(
     "--layers", type=click.Path(path_type=Path), metavar="FILE", help="A form for each weight: JSON, or a bundle of auto's."
 )
@@ -57,6 +58,7 @@ def command(
     convention: str | None,
     min_cosine: float | None,
     max_mb: float | None,
+    seed: int,
     layers: Path | None,
     calibration_images: Path | None,
     calibration_texts: Path | None,
@@ -81,6 +83,7 @@ def command(
         token_table=token_table,
         convention=convention,
         goal=Goal(min_cosine, max_mb),
+        seed=seed,
     )
     options = [_options(target, given, layers, len(targets)) for target in dict.fromkeys(targets)]
     out = Path("artifacts") / name if out is None else out
