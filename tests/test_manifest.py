@@ -51,6 +51,13 @@ MANIFEST = {
             "outputs": [{"name": "final_emb_1", "shape": [1, 128], "dtype": "float32", "kind": "tensor"}],
             "min_os": "iOS17",
             "seed": 0,
+            "layout": "ane",
+            "token_table": None,
+            "convention": "apple",
+            "calibration": None,
+            "min_cosine": None,
+            "layers": None,
+            "kept_fp32": [],
         }
     ],
     "tools": {"torch": "2.13.0"},
