@@ -248,6 +248,8 @@ def _row(
     """The row of an artifact, and the index of the sample that it gets most wrong."""
     original, other = originals[artifact.tower], originals["text" if artifact.tower == "image" else "image"]
     threshold = SCHEMES[artifact.scheme].threshold
+    if artifact.token_table is not None and artifact.tower == "text":
+        threshold = min(threshold, SCHEMES[artifact.token_table].threshold, key=lambda one: one.cosine_min)
     if artifact.min_cosine is not None:
         threshold = replace(threshold, cosine_min=artifact.min_cosine)
     common: dict[str, Any] = {

@@ -40,7 +40,7 @@ from edgeclip.verify.traced import Divergence, Localization, Statistics, TracedO
 
 # What one operation with right operands may be off, relative to its result; in brackets the most on right packages.
 _FLOAT32_FLOOR = 2e-5  # float32 throughout (5e-6)
-_CONSTANTS_FLOOR = 5e-4  # constants in float16 or compressed, computed in float32 (2e-4, with torch's weights in their place)
+_CONSTANTS_FLOOR = 5e-4  # constants in float16 that torch's cannot take the place of, computed in float32 (2.5e-4)
 _FLOAT16_FLOOR = 4e-3  # results rounded to float16 (9e-4)
 # With a compressed constant of which it cannot be told what it stands for: so many times what is typical of the program, ...
 _TIMES_TYPICAL = 4.0
@@ -169,7 +169,8 @@ class _Comparison:
         """What each compared operation may add."""
         unclear = [name for name in self.pairs if self._is_unclear(self.span(name))]
         typical = median(self.added[name] for name in unclear) if unclear else 0.0
-        floors = dict.fromkeys(self.pairs, self._base)
+        exact = self.model.mode == "fp32"
+        floors = {name: self._base if not exact or self._has_own_numbers(name) else _FLOAT32_FLOOR for name in self.pairs}
         for name in floors:
             op = self.by_name[name]
             if op.op in _SUMS:  # of large values that cancel, the rounding stays
@@ -178,6 +179,15 @@ class _Comparison:
         for name in unclear:
             floors[name] = max(floors[name], min(_TIMES_TYPICAL * typical, _MOST_EXPLAINED))
         return floors
+
+    def _has_own_numbers(self, name: str) -> bool:
+        """Whether operations work with the package's constants, rounded as they are, and not with torch's in their place."""
+        return any(
+            isinstance(value, float) or (isinstance(value, Tensor) and value.is_floating_point())
+            for op in self.span(name)
+            for parameter, value in op.constants.items()
+            if parameter not in self.constants.get(op.name, ())
+        )
 
     def _is_unclear(self, span: Sequence[PackageOp]) -> bool:
         """Whether operations work with compressed constants of which it is not known what they stand for."""

@@ -61,10 +61,14 @@ def without_quantization(model: MilModel) -> MilModel:
 
     What that costs depends on the data, and hides what else an operation may have wrong.
     """
-    steps = tuple(replace(step, function=lambda input, **rest: input) if is_quantizing(step) else step for step in model.program.steps)
+    steps = tuple(replace(step, function=_as_it_is) if is_quantizing(step) else step for step in model.program.steps)
     copied = copy.copy(model)
     copied.program = replace(model.program, steps=steps)
     return copied
+
+
+def _as_it_is(*, input: Tensor, **rest: Any) -> Tensor:  # noqa: A002
+    return input
 
 
 def is_quantizing(step: Step) -> bool:
