@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from converters.coreml.compression.forms import FORMS
 from converters.coreml.compression.plan import check_floor, needed_os
 from converters.coreml.conventions import CONVENTIONS
 from converters.coreml.inspection import inspect_package
@@ -30,7 +29,7 @@ class CoreMLTarget:
     backends = ()
     os_floors = ("iOS17", "iOS16", "iOS18")
     layouts = ("ane", "plain")
-    token_tables = tuple(FORMS)
+    token_tables = ("fp16", "w8", "w4", "pal6", "pal4", "pal4-lut8")
     conventions = tuple(CONVENTIONS)
     runtimes = ("coreml", "mil")
 
