@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeclip.bundle_writer import BundleWriter, reporting_disk, reporting_no_room
+from edgeclip.bundle_writer import BundleWriter, reporting_no_room
 from edgeclip.cache import cache_folder
 from edgeclip.calibration import Calibration, Samples
 from edgeclip.data.licences import licence_text
 from edgeclip.data.tokenizer import FOLDER as TOKENIZER_FOLDER
 from edgeclip.data.tokenizer import ClipBpe
-from edgeclip.errors import BudgetError, BundleError, ConversionError, EdgeclipError, UsageError
+from edgeclip.errors import BudgetError, BundleError, ConversionError
+from edgeclip.extending import carry_over, check_free, check_space, existing_bundle, kept_artifacts
 from edgeclip.golden import write_golden
 from edgeclip.manifest import (
-    MANIFEST_FILE,
     SCHEMA,
     Artifact,
     Bundle,
@@ -46,7 +44,6 @@ if TYPE_CHECKING:
 
 GOLDEN_FILE = "golden.npz"
 LICENCE_FILE = "LICENSE.txt"
-RESULT_FILE = "verify.json"  # what `verify` writes; it says nothing of a bundle that changed since
 _TOOLS = ("edgeclip", "torch", "coremltools", "executorch", "open_clip_torch", "timm", "numpy")
 
 
@@ -92,21 +89,22 @@ def convert(
     started = time.perf_counter()
     spec = MODELS[model]
     jobs = [_Job(TARGETS[options.target].load(), options, tower) for tower in TOWERS if tower in towers for options in targets]
+    asked = {(job.target.name, job.tower) for job in jobs}
     for job in jobs:
         job.recipe(model, "")  # what cannot be done is an error before anything heavy begins
     calibration = calibration or Calibration()
     calibration.check()
     weights = spec.default_weights if weights is None else weights
-    existing = _existing(out, force)
+    existing = existing_bundle(out, force)
     if existing is not None and not force:
-        _check_free(existing, jobs)
+        check_free(existing, asked)
 
     from edgeclip.models.weights import load_model
 
     with progress(f"loading {spec.name} ({weights})") as task:
         loaded = load_model(spec, weights, task)
-    kept = _kept(existing, loaded, jobs, force)
-    _check_space(out, loaded, len(targets))
+    kept = kept_artifacts(existing, loaded, asked, force)
+    check_space(out, loaded, len(targets))
     if loaded.source.startswith("file:"):
         from edgeclip.models.originals import remember
 
@@ -114,7 +112,7 @@ def convert(
 
     with BundleWriter(out, existing.manifest if existing else None, force) as writer, reporting_no_room(out):
         if existing is not None and existing.manifest.embedding.space_id == loaded.space_id:
-            _carry_over(existing, kept, writer.folder)
+            carry_over(existing, kept, writer.folder)
         with progress("golden embeddings, tokenizer, licence"):
             files = _write_files(writer.folder, loaded)
         made = tuple(_lower_all(loaded, jobs, writer.folder, Samples(loaded, calibration), progress))
@@ -126,77 +124,6 @@ def convert(
         writer.commit(manifest)
     wall_s = time.perf_counter() - started
     return ConvertResult(out, made, manifest, wall_s, peak_rss_mb())
-
-
-def _existing(out: Path, force: bool) -> Bundle | None:
-    """The bundle at `out`, None if there is nothing; anything else there is never overwritten."""
-    if out.is_mount() or out.resolve() == Path.cwd():
-        raise UsageError(
-            f"{out}: a bundle takes the place of its folder, which cannot be this one; use --out with a folder in it"
-        )
-    if not out.exists():
-        return None
-    if out.is_dir() and not any(out.iterdir()):
-        return None
-    if not (out / MANIFEST_FILE).exists():
-        raise UsageError(f"{out}: exists and is not a bundle; choose another folder with --out")
-    try:
-        return Bundle.open(out)
-    except BundleError:
-        if force:
-            return None
-        raise
-
-
-def _check_free(existing: Bundle, jobs: list[_Job]) -> None:
-    asked = {(job.target.name, job.tower) for job in jobs}
-    for artifact in existing.manifest.artifacts:
-        if (artifact.target, artifact.tower) in asked:
-            raise UsageError(
-                f"{existing.path}: already holds {artifact.label}; use --force to replace it, or --out for another bundle"
-            )
-
-
-def _kept(existing: Bundle | None, loaded: LoadedModel, jobs: list[_Job], force: bool) -> tuple[Artifact, ...]:
-    """The artifacts of the old bundle that stay: those of other targets and towers, if the weights agree."""
-    if existing is None:
-        return ()
-    manifest = existing.manifest
-    if (manifest.model, manifest.embedding.space_id) != (loaded.spec.name, loaded.space_id):
-        if not force:
-            raise UsageError(
-                f"{existing.path}: holds {manifest.model} with other weights ({manifest.weights.source});"
-                f" use --force to replace the bundle, or --out for another"
-            )
-        return ()
-    asked = {(job.target.name, job.tower) for job in jobs}
-    return tuple(artifact for artifact in manifest.artifacts if (artifact.target, artifact.tower) not in asked)
-
-
-def _check_space(out: Path, loaded: LoadedModel, targets: int) -> None:
-    """Stop before starting if the disk cannot hold the result."""
-    folder = next(parent for parent in out.resolve().parents if parent.exists())
-    needed = 4 * sum(p.numel() for p in loaded.pair.parameters())
-    for place, size, remedy in ((folder, needed * targets, "use --out"), (Path(tempfile.gettempdir()), needed, "set TMPDIR")):
-        free = shutil.disk_usage(place).free
-        if free < size:
-            raise EdgeclipError(f"{place}: needs up to {size >> 20} MB on the disk, {free >> 20} MB are free; {remedy}")
-
-
-def _carry_over(existing: Bundle, kept: tuple[Artifact, ...], folder: Path) -> None:
-    """Copy what stays: artifacts with the right hash, and what the manifest does not list, such as the user's notes."""
-    for artifact in kept:
-        existing.verified_path(artifact)
-    manifest = existing.manifest
-    gone = {MANIFEST_FILE, RESULT_FILE, *(entry.path for entry in manifest.files)}
-    gone |= {artifact.path for artifact in manifest.artifacts if artifact not in kept}
-
-    def listed(place: str, names: list[str]) -> set[str]:
-        at = Path(place).relative_to(existing.path)
-        return {name for name in names if (at / name).as_posix() in gone}
-
-    with reporting_disk(folder):
-        shutil.copytree(existing.path, folder, symlinks=True, ignore=listed, dirs_exist_ok=True)
 
 
 def _write_files(folder: Path, loaded: LoadedModel) -> tuple[FileEntry, ...]:

@@ -23,11 +23,12 @@ from edgeclip.data.preprocess import preprocess_image
 from edgeclip.data.reference_tokenizer import reference_ids
 from edgeclip.data.tokenizer import load_tokenizer
 from edgeclip.errors import BundleError, InputError, UsageError
+from edgeclip.extending import RESULT_FILE
 from edgeclip.golden import read_golden
 from edgeclip.manifest import Artifact, Bundle, FileEntry, size_bytes
 from edgeclip.models.originals import load_original
 from edgeclip.models.weights import LoadedModel
-from edgeclip.pipeline import RESULT_FILE, scoring
+from edgeclip.pipeline import scoring
 from edgeclip.plugins import RUNTIMES, TARGETS
 from edgeclip.progress import Progress, silent
 from edgeclip.recipe import DEGENERATE_COSINE, SCHEMES, UNIT_TOLERANCE
