@@ -190,7 +190,6 @@ PLANTED = (
         ("layer_norm",),
         "epsilon is 0.001",
     ),
-    Planted("bias missing", _TINY, "text", f"{_BLOCKS}.2.mlp.c_fc", _tensor("bias", torch.zeros_like), ("linear",), "bias"),
     Planted(
         "QuickGELU in one layer", _TINY, "image", f"{_BLOCKS}.2.mlp.gelu", _forward(_quick_gelu), ("mul", "sigmoid", "silu")
     ),
@@ -224,15 +223,6 @@ PLANTED = (
         min_os="iOS18",
     ),
     Planted(
-        "text projection of other columns",
-        _TINY,
-        "text",
-        "encoder",
-        _tensor("text_projection", lambda p: p.roll(1, 1)),
-        ("linear",),
-        "text_projection",
-    ),
-    Planted(
         "tanh GELU in one layer",
         _MOBILE,
         "image",
@@ -258,15 +248,6 @@ PLANTED = (
         _tensor("bias", torch.zeros_like),
         ("conv",),
         "bias",
-    ),
-    Planted(
-        "depthwise kernel mirrored",
-        _MOBILE,
-        "image",
-        f"{_STAGES}.3.pos_emb.reparam_conv",
-        _tensor("weight", lambda w: w.flip(-1)),
-        ("conv",),
-        "another order",
     ),
     Planted(
         "RepMixer without its skip", _MOBILE, "text", f"{_BLOCKS}.0.token_mixer.reparam_conv", _no_skip, ("conv",), "weight"
@@ -307,16 +288,6 @@ PLANTED = (
         ("linear",),
         "by 1.1",
         scheme="w8",
-    ),
-    Planted(
-        "transposed weight under float16",
-        _MOBILE,
-        "text",
-        f"{_BLOCKS}.3.attn.out_proj",
-        _tensor("weight", lambda w: w.T),
-        ("linear",),
-        "transposed",
-        scheme="fp16",
     ),
     Planted(
         "scaled weight in the Neural Engine's layout",
