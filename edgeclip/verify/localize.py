@@ -3,8 +3,10 @@
 The right conversion is made afresh: the original, fused and rewritten as for the package, exported, and run node by node.
 The package is run twice. Once freely, which shows how the error grows. And once with every value that has a counterpart
 replaced by torch's, after it is noted: what an operation's result is off then, it is off by itself, whatever went wrong
-before. So errors do not pile up, and a float16 or int8 program can be judged as closely as a float32 one. An operation
-diverges where that exceeds what its scheme explains.
+before. So errors do not pile up, and a float16 or int8 program can be judged as closely as a float32 one. Constants that are
+as near to torch's parameters as their storage comes (see `stored`) are replaced too, and values that are rounded to 8 bits
+are left as they are, with their ranges judged apart (see `ranges`). An operation diverges where what remains exceeds what
+float16 and the order of sums explain.
 """
 
 from __future__ import annotations
