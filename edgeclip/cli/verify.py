@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 )
 @click.option("--weights", metavar="SRC", help="Where the original's weights are, if not where the bundle says.")
 @click.option("--runtime", metavar="R", help=f"Only this runtime: {', '.join(RUNTIMES)}. Default: all that exist here.")
-@click.option("--mode", metavar="M", help="Only this mode: fp32, fp16 or ane (mil); all, cpu or ne (coreml). Default: by scheme.")
+@click.option(
+    "--mode", metavar="M", help="Only this mode: fp32, fp16 or ane of mil; all, cpu or ne of coreml. Default: by scheme."
+)
 @click.option(
     "--trace",
     type=click.Path(path_type=Path),
