@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +77,28 @@ def _numbers(values: list[float]) -> str:
     return " ".join(f"{value:.4g}" for value in values)
 
 
+def _how(artifact: dict[str, Any]) -> str:
+    """What else was chosen for an artifact."""
+    chosen = []
+    if artifact["layout"]:
+        chosen.append(f"layout {artifact['layout']}")
+    if artifact["token_table"]:
+        chosen.append(f"token table {artifact['token_table']}")
+    if artifact["min_cosine"] is not None:
+        chosen.append(f"cosine at least {artifact['min_cosine']:.4g}")
+    return "".join(f", {part}" for part in chosen)
+
+
 def _print_artifact(artifact: dict[str, Any], content: dict[str, Any]) -> None:
     where = artifact["target"] + (f"/{artifact['backend']}" if artifact["backend"] else "")
     floor = f", {artifact['min_os']} and later" if artifact["min_os"] else ""
     click.echo(f"{artifact['path']}  {artifact['size_bytes'] / 1e6:.2f} MB")
-    click.echo(f"  {where} {artifact['scheme']}{floor}")
+    click.echo(f"  {where} {artifact['scheme']}{floor}{_how(artifact)}")
+    if artifact["layers"]:
+        forms = Counter(artifact["layers"].values()).most_common()
+        click.echo(f"  forms: {', '.join(f'{count} weights as {form}' for form, count in forms)}")
+    if artifact["kept_fp32"]:
+        click.echo(f"  kept in float32: {', '.join(artifact['kept_fp32'])}")
     for direction in ("inputs", "outputs"):
         for tensor in artifact[direction]:
             kind = "pixel buffer" if tensor["kind"] == "image" else tensor["dtype"]
