@@ -71,8 +71,8 @@ class Lowering:
         floor = self.context.goal.floor
         if floor is not None and cosine < floor:
             raise BudgetError(f"coreml: {self.label}: cosine {cosine:.6f} on the calibration samples, below {floor:g}")
-        # without a floor, what is promised of other samples is at most twice the loss seen here
-        return Lowered(plan, kept, calibrated=True, min_cosine=1 - 2 * (1 - cosine) if floor is None else floor)
+        # without a floor, what is promised of other samples is at most four times the loss seen here
+        return Lowered(plan, kept, calibrated=True, min_cosine=max(1 - 4 * (1 - cosine), 0.0) if floor is None else floor)
 
     def _write(self, model: Any, plan: Plan, weights: dict[str, Weight], metadata: dict[str, str], path: Path) -> None:
         assert self.recipe.min_os is not None

@@ -100,7 +100,7 @@ def _rounded(model: MilModel, names: set[str]) -> dict[str, np.ndarray]:
     return model.run(_INPUTS, observe)
 
 
-@pytest.mark.parametrize("names", [{"left"}, {"deep"}, {"scaled"}, {"joined", "again", "relu"}], ids="+".join)
+@pytest.mark.parametrize("names", [("left",), ("deep",), ("scaled",), ("joined", "again", "relu")], ids="+".join)
 def test_results_rounded_to_float16(path: Path, names: set[str]) -> None:
     model = MilModel.load(path, "fp32")
     got, wanted = model.rerun(model.record(_INPUTS), round_half=names), _rounded(model, names)
