@@ -1,12 +1,11 @@
 """The inputs that data-dependent schemes look at: activation ranges are taken from them, and layers tried out on them.
 
-By default drawn scenes and textures, and captions of everyday things, the same on every machine; none of them is among
-the samples of `verify`. A user's own pictures and texts describe their use better.
+By default drawn scenes and textures, and captions of everyday things, the same on every machine; all but the empty text
+differ from the samples of `verify`. A user's own pictures and texts describe their use better.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -138,21 +137,28 @@ class Samples:
     def __init__(self, loaded: LoadedModel, calibration: Calibration) -> None:
         self._loaded = loaded
         self._calibration = calibration
+        self._inputs: dict[Tower, np.ndarray] = {}
+        self._embeddings: dict[Tower, np.ndarray] = {}
 
-    @functools.cache  # noqa: B019 - lives as long as one conversion
     def inputs(self, tower: Tower) -> np.ndarray:
         """As runners take them: (N, 3, H, W) float32 in [0, 1] or (N, L) int32 ids."""
+        if tower not in self._inputs:
+            self._inputs[tower] = self._prepared(tower)
+        return self._inputs[tower]
+
+    def _prepared(self, tower: Tower) -> np.ndarray:
         spec = self._loaded.spec
         if tower == "text":
             return ClipBpe.published(spec.tokenizer)(self._calibration.captions())
         return np.stack([preprocess_image(picture, spec.preprocess) for picture in self._calibration.pictures()])
 
-    @functools.cache  # noqa: B019
     def embeddings(self, tower: Tower) -> np.ndarray:
         """(N, D) float32, by the torch original."""
         from edgeclip.reference.torch_runtime import original_runner
 
-        return original_runner(self._loaded, tower).encode(self.inputs(tower))
+        if tower not in self._embeddings:
+            self._embeddings[tower] = original_runner(self._loaded, tower).encode(self.inputs(tower))
+        return self._embeddings[tower]
 
     def are_drawn(self, tower: Tower) -> bool:
         """Whether they are pictures that no user has, so that real ones may fare worse."""

@@ -63,7 +63,7 @@ class Artifact(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     token_table: str | None = None
     convention: str | None = None
     calibration: Sha256 | None = None
-    min_cosine: float | None = None
+    min_cosine: Annotated[float, Meta(ge=0, le=1)] | None = None
     layers: dict[str, str] | None = None
     kept_fp32: tuple[str, ...] = ()
 

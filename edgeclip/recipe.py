@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from edgeclip.errors import UsageError
 from edgeclip.registry import Registry
 
 
@@ -121,6 +123,11 @@ class Goal:
 
     min_cosine: float | None = None
     max_mb: float | None = None
+
+    def __post_init__(self) -> None:
+        for option, value in (("--min-cosine", self.min_cosine), ("--max-mb", self.max_mb)):
+            if value is not None and not math.isfinite(value):
+                raise UsageError(f"{option} {value}: give a number")
 
     @property
     def floor(self) -> float | None:

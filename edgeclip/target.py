@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -76,8 +76,8 @@ class Target(Protocol):
     conventions: tuple[str, ...]
     runtimes: tuple[str, ...]
 
-    def needed_os(self, scheme: str, token_table: str | None) -> str | None:
-        """The earliest OS floor that a scheme can have; None where there are no floors."""
+    def needed_os(self, scheme: str, forms: Collection[str] = ()) -> str | None:
+        """The earliest OS floor that a scheme, and weights in these forms, can have; None where there are no floors."""
 
     def check(self, recipe: Recipe) -> None:
         """Raise UsageError where options of the recipe do not go together."""
@@ -95,6 +95,9 @@ class Target(Protocol):
 
     def file_stem(self, spec: ModelSpec, tower: Tower, convention: str | None) -> str:
         """The name of a tower's artifact, without suffix."""
+
+    def stated_scheme(self, path: Path) -> str | None:
+        """The scheme that an artifact says it was made with; None where its format has no room for that."""
 
     def inspect(self, path: Path) -> dict[str, Any]:
         """Ops and weights by type, delegates and the like, as plain JSON values."""
@@ -135,6 +138,12 @@ def resolved(target: Target, options: TargetOptions, model: str, weights: str, t
     )
     if options.goal != Goal() and scheme != "auto":
         raise UsageError(f"--min-cosine and --max-mb are goals of --scheme auto, not of {scheme}")
+    if options.seed and scheme != "auto":
+        raise UsageError(f"--seed belongs to --scheme auto, not to {scheme}")
+    if options.layers is not None and tower not in options.layers:
+        raise UsageError(f"--layers: has no table for the {tower} tower; add --tower {' --tower '.join(options.layers)}")
+    if options.layers is not None and options.token_table is not None:
+        raise UsageError("--token-table: the table of --layers says how the token table is stored, change it there")
     target.check(recipe)
     return recipe
 
@@ -142,7 +151,9 @@ def resolved(target: Target, options: TargetOptions, model: str, weights: str, t
 def _floor(target: Target, options: TargetOptions, scheme: str) -> str | None:
     """The floor that was asked for; else the default, or a later one if the scheme needs it."""
     chosen = _pick(f"OS floor for {target.name}", options.min_os, target.os_floors)
-    needed = target.needed_os(scheme, options.token_table)
+    forms = {form for table in (options.layers or {}).values() for form in table.values()}
+    forms |= set() if options.token_table is None else {options.token_table}
+    needed = target.needed_os(scheme, forms)
     return max(chosen, needed) if options.min_os is None and chosen and needed else chosen
 
 

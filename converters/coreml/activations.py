@@ -10,44 +10,55 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from edgeclip.data.preprocess import to_pixels
+from edgeclip.reference.mil.interpreter import MilModel
+from edgeclip.reference.mil.steps import Step
 
 # The residual stream (`add`) stays in float16: its range grows with depth and a shared step would swallow small channels.
 _QUANTIZED = ("conv", "linear")
-_KEPT_SHARE = 0.9999  # of each sample's values; the rest saturates
+_LEVELS = 127
+_CLIPS = np.geomspace(0.25, 1.0, 25)  # of the largest value seen: ranges that are tried
+_VALUES = 4096  # of each sample and value that stand for all
 
 
 def activation_ranges(path: Path, samples: np.ndarray) -> dict[str, dict[str, float]]:
-    """Smallest and largest value of every float input of a quantized operation, by value name, over all samples.
+    """The range of every float input of a quantized operation, by value name: -limit to limit.
 
-    Of each sample the outermost 0.01 % are left out, so that one outlier does not cost all others their resolution.
+    Of the limits tried, the one that leaves the least squared error, relative to each sample's own size: a few large values
+    saturate where that gives all others finer steps, and no picture counts for more than another.
     """
-    import torch
-
-    from edgeclip.reference.mil.interpreter import MilModel
-    from edgeclip.reference.mil.steps import Step
-
     model = MilModel.load(path, "fp16")
     given = model.program.inputs[0]
     wanted = {source for step in model.program.steps if step.op in _QUANTIZED for source in [step.inputs.get("x")]}
-    ranges: dict[str, dict[str, float]] = {}
-
-    def widen(name: str, value: torch.Tensor) -> None:
-        flat = value.reshape(-1)
-        outside = max(1, round((1 - _KEPT_SHARE) / 2 * flat.numel()))
-        low, high = float(flat.kthvalue(outside).values), float((-flat).kthvalue(outside).values) * -1
-        known = ranges.setdefault(name, {"rmin": low, "rmax": high})
-        known["rmin"], known["rmax"] = min(known["rmin"], low), max(known["rmax"], high)
+    seen: dict[str, list[np.ndarray]] = {}
 
     def see(step: Step, results: tuple[torch.Tensor, ...]) -> None:
         for (name, _), value in zip(step.outputs, results, strict=True):
             if name in wanted and value.is_floating_point():
-                widen(name, value)
+                flat = value.abs().reshape(-1)
+                some = flat[:: max(1, flat.numel() // _VALUES)]
+                seen.setdefault(name, []).append(torch.cat([some, flat.max()[None]]).numpy())
 
     for row in samples:
         model.run({given.name: to_pixels(row) if given.color else row[None]}, observe=see)
-    return ranges
+    limits = {name: _limit(values) for name, values in seen.items()}
+    return {name: {"rmin": -limit, "rmax": limit} for name, limit in limits.items()}
+
+
+def _limit(seen: list[np.ndarray]) -> float:
+    """seen: magnitudes, one array for each sample."""
+    largest = max(float(values.max()) for values in seen)
+    if not largest > 0:
+        return 1.0
+    costs = []
+    for clip in _CLIPS * largest:
+        step = clip / _LEVELS
+        rounded = [np.minimum(np.round(values / step), _LEVELS) * step for values in seen]
+        pairs = zip(seen, rounded, strict=True)
+        costs.append(sum(float(((v - r) ** 2).sum() / max((v**2).sum(), 1e-12)) for v, r in pairs))
+    return float(_CLIPS[int(np.argmin(costs))] * largest)
 
 
 def quantize_activations(model: Any, ranges: dict[str, dict[str, float]]) -> Any:

@@ -21,7 +21,7 @@ from edgeclip.progress import silent
 from edgeclip.recipe import Recipe
 from edgeclip.target import Context, Interface, Lowered
 
-_CHECKED = 3  # calibration samples on which float16 is tried
+_CHECKED = 5  # calibration samples on which float16 is tried
 
 
 class Lowering:
@@ -53,7 +53,7 @@ class Lowering:
             if self.recipe.scheme == "w8a8":
                 model = quantize_activations(model, activation_ranges(package, self._samples()))
             self._write(model, plan_for(self.recipe, weights), weights, metadata, path)
-        return Lowered(None, kept, calibrated=self.recipe.scheme == "w8a8")
+        return Lowered(None, kept, calibrated=self.recipe.scheme == "w8a8" or bool(kept))
 
     def _write_auto(
         self, model: Any, package: Path, weights: dict[str, Weight], kept: tuple[str, ...], metadata: dict[str, str], path: Path
@@ -68,7 +68,8 @@ class Lowering:
         with self.progress(f"compressing the {self.exported.tower} tower: {self.recipe.scheme}"):
             self._write(model, plan, weights, metadata, path)
             cosine = float(Trial(path, samples, self.context.originals()).cosines({}).min())
-        floor = self.context.goal.floor
+        goal = self.context.goal
+        floor = goal.min_cosine if self.recipe.layers is not None else goal.floor
         if floor is not None and cosine < floor:
             raise BudgetError(f"coreml: {self.label}: cosine {cosine:.6f} on the calibration samples, below {floor:g}")
         # without a floor, what is promised of other samples is at most four times the loss seen here
@@ -88,13 +89,15 @@ class Lowering:
         def convert(half: bool, kept: frozenset[str] = frozenset()) -> Path:
             model = to_program(self.exported, self.interface, min_os, half, kept)
             path = self._save(model)
+            models.clear()  # only the last one can be the one that is kept
             models[path] = model
             return path
 
         package = convert(half)
         kept: frozenset[str] = frozenset()
         if half and self.context is not None:
-            samples = self._samples()[:_CHECKED]
+            samples = self._samples()
+            samples = samples[np.linspace(0, len(samples) - 1, _CHECKED).astype(int)]
             if not half_is_safe(package, samples):
                 with self.progress(f"looking for what float16 ruins in the {self.exported.tower} tower"):
                     kept, package = keep_in_fp32(convert(False), lambda names: convert(True, names), samples, self.label)

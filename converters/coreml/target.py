@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from converters.coreml.inspection import inspect_package
 from edgeclip.errors import ConversionError
 from edgeclip.models.towers import ExportedTower
 from edgeclip.recipe import Recipe
+from edgeclip.reference.mil.package import Package
 from edgeclip.spec import ModelSpec, Tower
 from edgeclip.target import Context, Interface, Lowered, tower_interface
 
@@ -33,8 +34,8 @@ class CoreMLTarget:
     conventions = tuple(CONVENTIONS)
     runtimes = ("coreml", "mil")
 
-    def needed_os(self, scheme: str, token_table: str | None) -> str | None:
-        return needed_os(scheme, token_table)
+    def needed_os(self, scheme: str, forms: Collection[str] = ()) -> str | None:
+        return needed_os(scheme, *forms)
 
     def check(self, recipe: Recipe) -> None:
         check_floor(recipe)
@@ -64,6 +65,9 @@ class CoreMLTarget:
 
     def file_stem(self, spec: ModelSpec, tower: Tower, convention: str | None) -> str:
         return CONVENTIONS[convention or self.conventions[0]].file_stem(spec, tower)
+
+    def stated_scheme(self, path: Path) -> str | None:
+        return Package(path).model.description.metadata.userDefined.get("edgeclip.scheme")
 
     def inspect(self, path: Path) -> dict[str, Any]:
         return inspect_package(path)

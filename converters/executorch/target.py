@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ class ExecuTorchTarget:
     conventions = ()
     runtimes = ("executorch",)
 
-    def needed_os(self, scheme: str, token_table: str | None) -> str | None:
+    def needed_os(self, scheme: str, forms: Collection[str] = ()) -> str | None:
         return None
 
     def check(self, recipe: Recipe) -> None:
@@ -64,6 +64,9 @@ class ExecuTorchTarget:
 
     def file_stem(self, spec: ModelSpec, tower: Tower, convention: str | None) -> str:
         return f"{spec.file_stem}_{tower}"
+
+    def stated_scheme(self, path: Path) -> str | None:
+        return None
 
     def inspect(self, path: Path) -> dict[str, Any]:
         return inspect_program(path)

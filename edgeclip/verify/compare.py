@@ -168,7 +168,12 @@ def _operations_checked(
         if not row.passed or artifact.scheme == "fp32" or engine.name != INTERPRETER or not can_be_traced(artifact):
             continue
         with progress(f"checking every operation of {artifact.label}"):
-            if diagnosis.trace(artifact, "fp32", worst[index]).first is not None:
+            try:
+                right = diagnosis.trace(artifact, "fp32", worst[index]).first is None
+            except BundleError as error:
+                checked[index] = replace(row, passed=False, failures=("error",), error=str(error))
+                continue
+            if not right:
                 checked[index] = replace(row, passed=False, failures=("operation",))
     return checked
 
@@ -249,9 +254,9 @@ def _row(
     """The row of an artifact, and the index of the sample that it gets most wrong."""
     original, other = originals[artifact.tower], originals["text" if artifact.tower == "image" else "image"]
     threshold = SCHEMES[artifact.scheme].threshold
-    if artifact.token_table is not None and artifact.tower == "text":
+    if artifact.token_table is not None and artifact.token_table in SCHEMES and artifact.tower == "text":
         threshold = min(threshold, SCHEMES[artifact.token_table].threshold, key=lambda one: one.cosine_min)
-    if artifact.min_cosine is not None:
+    if artifact.min_cosine is not None and artifact.scheme == "auto":
         threshold = replace(threshold, cosine_min=artifact.min_cosine)
     common: dict[str, Any] = {
         "tower": artifact.tower,
@@ -317,6 +322,7 @@ def _contract_differences(bundle: Bundle, loaded: LoadedModel) -> Iterable[str]:
         yield "embedding.l2_normalized is false, the artifacts normalise"
     for artifact in manifest.artifacts:
         target: Target = TARGETS[artifact.target].load()
+        yield from _option_differences(bundle, artifact, target)
         true_interface = target.interface(spec, artifact.tower, artifact.convention)
         for name, stated_tensors, true_tensors in (
             ("inputs", artifact.inputs, true_interface.inputs),
@@ -324,6 +330,23 @@ def _contract_differences(bundle: Bundle, loaded: LoadedModel) -> Iterable[str]:
         ):
             if stated_tensors != true_tensors:
                 yield f"{name} of {artifact.path} are stated as {_plain(stated_tensors)}, they are {_plain(true_tensors)}"
+
+
+def _option_differences(bundle: Bundle, artifact: Artifact, target: Target) -> Iterable[str]:
+    """Options of an artifact that its target does not have, or that belong to another scheme."""
+    for name, stated, known in (
+        ("scheme", artifact.scheme, target.schemes),
+        ("layout", artifact.layout, target.layouts),
+        ("convention", artifact.convention, target.conventions),
+        ("token_table", artifact.token_table, target.token_tables),
+    ):
+        if stated is not None and stated not in known:
+            yield f"{name} of {artifact.path} is {stated}, {artifact.target} knows {', '.join(known) or 'none'}"
+    if (artifact.min_cosine is not None or artifact.layers is not None) != (artifact.scheme == "auto"):
+        yield f"min_cosine and layers of {artifact.path} go with scheme auto, and it with them"
+    own = target.stated_scheme(bundle.verified_path(artifact))
+    if own is not None and own != artifact.scheme:
+        yield f"scheme of {artifact.path} is {artifact.scheme}, the artifact itself says {own}"
 
 
 def _plain(tensors: tuple[TensorSpec, ...]) -> str:

@@ -12,7 +12,7 @@ from edgeclip.reference.mil.steps import Program, Step
 
 # How far the values of one sample reach, in units of the range; in brackets the most and the least on right packages, of
 # pictures that are unlike those that the ranges were found on.
-_FURTHEST = 2.5  # (1.6)
+_FURTHEST = 4.0  # ranges end at a quarter of the largest value seen or later
 _NEAREST = 0.05  # (0.086); fewer than 7 of 127 steps
 _OUTERMOST = 1e-3  # share of the values that may lie anywhere: ranges leave outliers out on purpose
 _LIMITS = {"int8": (-128, 127), "uint8": (0, 255)}

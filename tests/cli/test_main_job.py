@@ -178,3 +178,25 @@ def test_a_bundle_holds_what_an_app_needs(mobile_bundle):
     assert text.outputs[0].name == "final_emb_1"
     assert manifest.scoring.kind == "softmax"
     assert 1 < manifest.scoring.logit_scale <= 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"scheme": "w8"}, "scheme of coreml/"),
+        ({"min_cosine": 0.0}, "go with scheme auto"),
+        ({"token_table": "nonsense"}, "token_table of coreml/"),
+        ({"layout": "nchw"}, "layout of coreml/"),
+    ],
+)
+def test_a_manifest_that_asks_less_of_an_artifact_fails(changes, message, bundle_copy, cli):
+    path = bundle_copy / "edgeclip.json"
+    content = json.loads(path.read_text())
+    for artifact in content["artifacts"]:
+        if artifact["target"] == "coreml":
+            artifact.update(changes)
+    path.write_text(json.dumps(content))
+    result = cli("verify", bundle_copy, "--runtime", "mil", "--json")
+    assert result.status == 1
+    assert any(message in line for line in result.json["contract"])

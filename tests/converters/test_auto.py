@@ -88,13 +88,21 @@ def test_an_interrupted_measurement_goes_on_where_it_stopped(chosen, calibration
 
 
 @pytest.mark.slow
-def test_the_table_can_be_passed_back(chosen, calibration, tmp_path):
+def test_the_table_can_be_passed_back(chosen, calibration, tmp_path, cli, monkeypatch):
     bundle, _ = chosen
     layers = read_layers(bundle.path, "coreml")
     assert layers == {"image": bundle.manifest.artifacts[0].layers}
     again = convert(MODEL, [_auto(layers=layers)], tmp_path / "again", towers=("image",), calibration=calibration)
     assert again.artifacts[0].sha256 == bundle.manifest.artifacts[0].sha256
     assert again.artifacts[0].layers == bundle.manifest.artifacts[0].layers
+    plain = tmp_path / "plain"
+    monkeypatch.setenv("EDGECLIP_CACHE", str(tmp_path / "cache"))
+    result = cli("convert", MODEL, "--target", "coreml", "--layers", bundle.path, "--tower", "image", "--out", plain)
+    assert result.status == 0, result.err
+    assert Bundle.open(plain).manifest.artifacts[0].sha256 == bundle.manifest.artifacts[0].sha256
+    both = cli("convert", MODEL, "--target", "coreml", "--layers", bundle.path, "--out", tmp_path / "both")
+    assert both.status == 2
+    assert "has no table for the text tower; add --tower image" in both.error
     for wrong, message in (
         ({"no_such_weight": "w8"}, "has no weight 'no_such_weight'"),
         (dict.fromkeys(list(layers["image"])[1:], "pal3"), "the table lacks the weight"),
@@ -138,10 +146,19 @@ def test_with_a_size_alone_it_is_the_most_exact_of_that_size(calibration, tmp_pa
     assert cosines[1] > cosines[0]
 
 
-def test_goals_are_of_auto_only(cli):
-    result = cli("convert", MODEL, "--target", "coreml", "--scheme", "w8", "--max-mb", "3")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--scheme", "w8", "--max-mb", "3"), "goals of --scheme auto"),
+        (("--scheme", "w8", "--seed", "3"), "--seed belongs to --scheme auto"),
+        (("--scheme", "auto", "--min-cosine", "nan"), "--min-cosine nan: give a number"),
+        (("--scheme", "fp32", "--token-table", "w8"), "fp32 stores every weight as it is"),
+    ],
+)
+def test_goals_are_of_auto_only(options, message, cli):
+    result = cli("convert", MODEL, "--target", "coreml", *options)
     assert result.status == 2
-    assert "goals of --scheme auto" in result.error
+    assert message in result.error
 
 
 @pytest.mark.parametrize(

@@ -55,9 +55,7 @@ def _converted(floor: str) -> Any:
     program = torch.export.export(_Small().eval(), (torch.from_numpy(_IDS),)).run_decompositions({})
     given = ct.TensorType(name="text", shape=_IDS.shape, dtype=np.int32)
     target = getattr(ct.target, floor)
-    return ct.convert(
-        program, convert_to="mlprogram", inputs=[given], minimum_deployment_target=target, skip_model_load=True
-    )
+    return ct.convert(program, convert_to="mlprogram", inputs=[given], minimum_deployment_target=target, skip_model_load=True)
 
 
 @pytest.fixture(scope="module")

@@ -34,15 +34,15 @@ class Found:
 
 
 def search(package: Path, weights: Mapping[str, Weight], recipe: Recipe, context: Context, label: str) -> Found:
-    """The smallest plan that holds the goal's floor; without a floor, the most exact one of the goal's size.
+    """A small plan, along the frontier, that holds the goal's floor; without one, the most exact of the goal's size.
 
-    package: the tower in float16. Raises BudgetError where float16 itself does not hold the floor.
+    package: the tower in float16. Raises BudgetError where no form holds the floor.
     """
     assert recipe.min_os is not None
     samples, originals = context.samples(), context.originals()
     chosen = np.sort(np.random.RandomState(recipe.seed).permutation(len(samples))[:SAMPLES])
     forms = {name: _forms(weight, recipe) for name, weight in weights.items()}
-    state = open_state(context.cache, weights, samples[chosen], recipe.min_os)
+    state = open_state(context.cache, package, samples[chosen], recipe.min_os)
     with context.progress(f"trying {sum(map(len, forms.values()))} forms of {len(weights)} weights: {label}") as task:
         table = measure(Trial(package, samples[chosen], originals[chosen]), weights, forms, recipe.min_os, state, task)
     with context.progress(f"choosing forms: {label}"):
@@ -89,7 +89,12 @@ def _of_floor(table: Table, measured: _Measured, floor: float, share: float) -> 
     wanted = 1 - share * (1 - floor)
     choices = frontier(table)
     if measured(choices[-1]) < wanted:
-        return _exact(choices[-1], measured, floor)
+        wanted = floor  # there is no room to leave
+    if measured(choices[-1]) < wanted:
+        raise BudgetError(
+            f"coreml: the most exact forms give cosine {measured(choices[-1]):.6f}, below --min-cosine {floor:g};"
+            " try --scheme fp32"
+        )
     low, high = 0, len(choices) - 1  # the last one holds
     while low < high:
         middle = (low + high) // 2
@@ -99,16 +104,6 @@ def _of_floor(table: Table, measured: _Measured, floor: float, share: float) -> 
         if size_of(table, plan) < size_of(table, best) and measured(plan) >= wanted:
             best = plan
     return Found(best, measured(best))
-
-
-def _exact(choice: Choice, measured: _Measured, floor: float) -> Found:
-    plan = {name: "fp16" if form != "pal4" else form for name, form in choice.items()}
-    cosine = measured(plan)
-    if cosine < floor:
-        raise BudgetError(
-            f"coreml: float16 weights alone give cosine {cosine:.6f}, below --min-cosine {floor:g}; use --scheme fp32"
-        )
-    return Found(plan, cosine)
 
 
 def _uniform(table: Table) -> list[Choice]:

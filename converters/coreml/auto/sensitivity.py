@@ -20,6 +20,7 @@ from converters.coreml.auto.choose import Option
 from converters.coreml.compression.forms import FORMS
 from converters.coreml.compression.weights import Weight
 from edgeclip.data.preprocess import to_pixels
+from edgeclip.manifest import content_sha256
 from edgeclip.progress import Task
 from edgeclip.reference.mil.interpreter import MilModel
 
@@ -101,7 +102,7 @@ class _State:
             return
         try:
             content = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return  # nothing yet, or cut off: measured again
         if isinstance(content, dict):
             self.known = {str(name): dict(errors) for name, errors in content.items() if _are_errors(errors)}
@@ -124,13 +125,10 @@ def _are_errors(errors: object) -> bool:
     return isinstance(errors, dict) and all(isinstance(v, float | int) and 0 <= abs(v) <= 2 for v in errors.values())
 
 
-def open_state(folder: Path | None, weights: Mapping[str, Weight], samples: np.ndarray, min_os: str) -> _State:
-    """The state of this very measurement: same weights, samples and floor."""
+def open_state(folder: Path | None, package: Path, samples: np.ndarray, min_os: str) -> _State:
+    """The state of this very measurement: same package, samples and floor."""
     if folder is None:
         return _State(None)
-    digest = hashlib.sha256(f"{_VERSION} {min_os} {sorted(FORMS)}".encode())
+    digest = hashlib.sha256(f"{_VERSION} {min_os} {sorted(FORMS)} {content_sha256(package)}".encode())
     digest.update(samples.tobytes())
-    for name, weight in weights.items():
-        digest.update(f"{name} {weight.op} {weight.shape}".encode())
-        digest.update(np.ascontiguousarray(weight.values).tobytes())
     return _State(folder / f"{digest.hexdigest()[:32]}.json")

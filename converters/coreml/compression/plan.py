@@ -26,9 +26,9 @@ def form_of(scheme: str) -> str | None:
     return _SCHEME_FORMS.get(scheme, scheme)
 
 
-def needed_os(scheme: str | None, token_table: str | None = None) -> str:
-    """The first OS that reads what a scheme, and the token table's form, make."""
-    return max(_needed_by(name) for name in (scheme, token_table))
+def needed_os(*names: str) -> str:
+    """The first OS that reads what these schemes and forms make."""
+    return max(_needed_by(name) for name in names)
 
 
 def _needed_by(name: str | None) -> str:
@@ -41,7 +41,11 @@ def _needed_by(name: str | None) -> str:
 def check_floor(recipe: Recipe) -> None:
     """Raise UsageError where the OS floor cannot read what the scheme, or the token table, is stored as."""
     assert recipe.min_os is not None
-    for option, name in (("--scheme", recipe.scheme), ("--token-table", recipe.token_table)):
+    if recipe.scheme == "fp32" and recipe.token_table is not None:
+        raise UsageError("--token-table: fp32 stores every weight as it is; choose another scheme")
+    listed = {form: FORMS[form].name for form in (recipe.layers or {}).values()}
+    chosen = [("--scheme", recipe.scheme), ("--token-table", recipe.token_table), *(("--layers", form) for form in listed)]
+    for option, name in chosen:
         needed = _needed_by(name)
         if not at_least(recipe.min_os, needed):
             raise UsageError(f"{option} {name}: needs {needed} or later; use --min-os {needed}")

@@ -49,7 +49,7 @@ class Weight:
 def find_weights(path: Path) -> dict[str, Weight]:
     """The weight matrices of a saved package by the names of their constants, in the order of the program.
 
-    `values` are views into the memory-mapped file, as stored.
+    `values` are float32: float16 weights are widened.
     """
     package = Package(path)
     function = package.model.mlProgram.functions["main"]
