@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgeclip.data.preprocess import to_pixels
 from edgeclip.reference.mil.interpreter import MilModel
 from edgeclip.reference.mil.steps import Step
+from edgeclip.verify.package_trace import package_input
 
 # The residual stream (`add`) stays in float16: its range grows with depth and a shared step would swallow small channels.
 _QUANTIZED = ("conv", "linear")
@@ -30,7 +30,6 @@ def activation_ranges(path: Path, samples: np.ndarray) -> dict[str, dict[str, fl
     saturate where that gives all others finer steps, and no picture counts for more than another.
     """
     model = MilModel.load(path, "fp16")
-    given = model.program.inputs[0]
     wanted = {source for step in model.program.steps if step.op in _QUANTIZED for source in [step.inputs.get("x")]}
     seen: dict[str, list[np.ndarray]] = {}
 
@@ -42,7 +41,7 @@ def activation_ranges(path: Path, samples: np.ndarray) -> dict[str, dict[str, fl
                 seen.setdefault(name, []).append(torch.cat([some, flat.max()[None]]).numpy())
 
     for row in samples:
-        model.run({given.name: to_pixels(row) if given.color else row[None]}, observe=see)
+        model.run(package_input(model.program, row), observe=see)
     limits = {name: _limit(values) for name, values in seen.items()}
     return {name: {"rmin": -limit, "rmax": limit} for name, limit in limits.items()}
 

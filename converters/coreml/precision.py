@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgeclip.data.preprocess import to_pixels
 from edgeclip.errors import ConversionError
 from edgeclip.recipe import SCHEMES
 from edgeclip.reference.mil.interpreter import MilModel
 from edgeclip.reference.mil.precision import Mode
 from edgeclip.reference.mil.steps import Step
+from edgeclip.verify.package_trace import package_input
 
 _LARGEST = 65504.0  # of float16
 _ROUNDS = 4
@@ -45,14 +45,10 @@ def keep_in_fp32(
     raise ConversionError(f"coreml: {label}: float16 ruins the embedding wherever it is used; try --scheme fp32")
 
 
-def _inputs(model: MilModel, samples: np.ndarray) -> list[dict[str, np.ndarray]]:
-    given = model.program.inputs[0]
-    return [{given.name: to_pixels(row) if given.color else row[None]} for row in samples]
-
-
 def _embeddings(path: Path, samples: np.ndarray, mode: Mode) -> np.ndarray:
     model = MilModel.load(path, mode)
-    return np.concatenate([model.run(given)[model.program.outputs[0].name] for given in _inputs(model, samples)])
+    name = model.program.outputs[0].name
+    return np.concatenate([model.run(package_input(model.program, row))[name] for row in samples])
 
 
 def _cosine(first: np.ndarray, second: np.ndarray) -> float:
@@ -70,8 +66,8 @@ def _overflowing(single: Path, samples: np.ndarray) -> frozenset[str]:
             if value.is_floating_point() and not float(value.abs().max()) < _LARGEST:
                 large.add(name)
 
-    for given in _inputs(model, samples):
-        model.run(given, observe=see)
+    for row in samples:
+        model.run(package_input(model.program, row), observe=see)
     touched = [step.name for step in model.program.steps if large & (step.reads | {name for name, _ in step.outputs})]
     return frozenset(touched)
 
@@ -81,8 +77,8 @@ def _costly(single: Path, samples: np.ndarray, known: frozenset[str]) -> frozens
     model = MilModel.load(single, "fp32")
     output = model.program.outputs[0].name
     cost: dict[str, float] = {}
-    for given in _inputs(model, samples):
-        recording = model.record(given)
+    for row in samples:
+        recording = model.record(package_input(model.program, row))
         exact = model.rerun(recording)[output]
         for step in model.program.steps:
             if step.name not in known and step.outputs[0][1].dtype == "FLOAT32":

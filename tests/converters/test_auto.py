@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from converters.coreml.auto import sensitivity
-from edgeclip.calibration import Calibration
 from edgeclip.errors import BudgetError, InputError, UsageError
 from edgeclip.layers import read_layers
 from edgeclip.manifest import Bundle
@@ -18,19 +17,8 @@ from edgeclip.models.weights import load_model
 from edgeclip.pipeline import convert
 from edgeclip.recipe import Goal, TargetOptions
 from edgeclip.verify.compare import verify
-from edgeclip.verify.samples import texture
 
 MODEL = "tinyclip-demo"
-
-
-@pytest.fixture(scope="module")
-def calibration(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("calibration")
-    for seed in range(4):
-        texture(96, 80, seed=seed).save(folder / f"{seed}.png")
-    texts = folder / "texts.txt"
-    texts.write_text("a red circle\ntwo small blue stars\na photo of a dog, running\nthe sea\n")
-    return Calibration(folder, texts)
 
 
 def _auto(**changes) -> TargetOptions:

@@ -19,10 +19,10 @@ import torch
 from converters.coreml.auto.choose import Option
 from converters.coreml.compression.forms import FORMS
 from converters.coreml.compression.weights import Weight
-from edgeclip.data.preprocess import to_pixels
 from edgeclip.manifest import content_sha256
 from edgeclip.progress import Task
 from edgeclip.reference.mil.interpreter import MilModel
+from edgeclip.verify.package_trace import package_input
 
 _VERSION = 1  # of what is measured; raise it when forms or the measure change
 SAMPLES = 6  # recorded runs are held in memory
@@ -34,8 +34,7 @@ class Trial:
     def __init__(self, package: Path, samples: np.ndarray, originals: np.ndarray) -> None:
         self.model = MilModel.load(package, "fp16")
         self.originals = originals
-        given = self.model.program.inputs[0]
-        self.inputs = [{given.name: to_pixels(row) if given.color else row[None]} for row in samples]
+        self.inputs = [package_input(self.model.program, row) for row in samples]
         self.output = self.model.program.outputs[0].name
 
     def cosines(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
