@@ -64,7 +64,7 @@ class Lowering:
         if self.recipe.layers is not None:
             plan = plan_for(self.recipe, weights)
         else:
-            plan = search(package, weights, self.recipe, self.context, self.label).plan
+            plan = search(package, weights, self.recipe, self.context, self.label)
         with self.progress(f"compressing the {self.exported.tower} tower: {self.recipe.scheme}"):
             self._write(model, plan, weights, metadata, path)
             cosine = float(Trial(path, samples, self.context.originals()).cosines({}).min())

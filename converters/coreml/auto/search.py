@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,15 +24,7 @@ _SHARE, _SHARE_DRAWN = 0.8, 0.3
 _DESCRIPTION_BYTES = 500
 
 
-@dataclass(frozen=True)
-class Found:
-    """A plan, and the smallest cosine it has on the calibration samples."""
-
-    plan: Choice
-    cosine: float
-
-
-def search(package: Path, weights: Mapping[str, Weight], recipe: Recipe, context: Context, label: str) -> Found:
+def search(package: Path, weights: Mapping[str, Weight], recipe: Recipe, context: Context, label: str) -> Choice:
     """A small plan, along the frontier, that holds the goal's floor; without one, the most exact of the goal's size.
 
     package: the tower in float16. Raises BudgetError where no form holds the floor.
@@ -45,12 +36,12 @@ def search(package: Path, weights: Mapping[str, Weight], recipe: Recipe, context
     state = open_state(context.cache, package, samples[chosen], recipe.min_os)
     with context.progress(f"trying {sum(map(len, forms.values()))} forms of {len(weights)} weights: {label}") as task:
         table = measure(Trial(package, samples[chosen], originals[chosen]), weights, forms, recipe.min_os, state, task)
+    goal = context.goal
+    if goal.floor is None:
+        besides = size_bytes(package) - sum(2 * weight.elements for weight in weights.values())
+        return _of_size(table, goal, besides + _DESCRIPTION_BYTES * len(weights))
     with context.progress(f"choosing forms: {label}"):
         measured = _Measured(Trial(package, samples, originals), weights, recipe.min_os)
-        goal = context.goal
-        if goal.floor is None:
-            besides = size_bytes(package) - sum(2 * weight.elements for weight in weights.values())
-            return _of_size(table, measured, goal, besides + _DESCRIPTION_BYTES * len(weights))
         return _of_floor(table, measured, goal.floor, _SHARE_DRAWN if context.drawn else _SHARE)
 
 
@@ -85,7 +76,7 @@ class _Measured:
         return self._known[key]
 
 
-def _of_floor(table: Table, measured: _Measured, floor: float, share: float) -> Found:
+def _of_floor(table: Table, measured: _Measured, floor: float, share: float) -> Choice:
     wanted = 1 - share * (1 - floor)
     choices = frontier(table)
     if measured(choices[-1]) < wanted:
@@ -103,7 +94,7 @@ def _of_floor(table: Table, measured: _Measured, floor: float, share: float) -> 
     for plan in _uniform(table):
         if size_of(table, plan) < size_of(table, best) and measured(plan) >= wanted:
             best = plan
-    return Found(best, measured(best))
+    return best
 
 
 def _uniform(table: Table) -> list[Choice]:
@@ -117,12 +108,11 @@ def _uniform(table: Table) -> list[Choice]:
     ]
 
 
-def _of_size(table: Table, measured: _Measured, goal: Goal, besides: int) -> Found:
+def _of_size(table: Table, goal: Goal, besides: int) -> Choice:
     """besides: bytes of the package that are no weights."""
     assert goal.max_mb is not None
     choices = [choice for choice in frontier(table) if size_of(table, choice) + besides <= goal.max_mb * 1e6]
     if not choices:
         smallest = (size_of(table, frontier(table)[0]) + besides) / 1e6
         raise BudgetError(f"coreml: this tower takes {smallest:.1f} MB at least; its part of --max-mb is {goal.max_mb:.1f}")
-    best = min(choices, key=lambda choice: error_of(table, choice))
-    return Found(best, measured(best))
+    return min(choices, key=lambda choice: error_of(table, choice))

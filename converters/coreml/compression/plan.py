@@ -67,12 +67,9 @@ def plan_for(recipe: Recipe, weights: Mapping[str, Weight]) -> Plan:
 
 def _given(recipe: Recipe, weights: Mapping[str, Weight]) -> Plan:
     assert recipe.layers is not None
-    assert recipe.min_os is not None
-    for name, form in recipe.layers.items():
+    for name in recipe.layers:
         if name not in weights:
             raise UsageError(f"--layers: the program has no weight {name!r}; the table belongs to another model or layout")
-        if not at_least(recipe.min_os, FORMS[form].min_os):
-            raise UsageError(f"--layers: {name} as {form} needs {FORMS[form].min_os} or later; use --min-os")
     if missing := weights.keys() - recipe.layers.keys():
         raise UsageError(f"--layers: the table lacks the weight {min(missing)!r}")
     return dict(recipe.layers)
@@ -84,7 +81,7 @@ def carry_out(plan: Plan, weights: Mapping[str, Weight], model: Any, min_os: str
 
     configs: dict[str, dict[str, Any]] = {name: {} for name in _PASSES}
     for name, form in plan.items():
-        entries = lossless_entries(weights[name]) if form not in ("fp16",) else None
+        entries = lossless_entries(weights[name]) if form != "fp16" else None
         steps = _lossless(entries) if entries else FORMS[form].steps(weights[name], min_os)
         for index, (kind, config) in enumerate(steps):
             configs[kind][name if index == 0 else _after(name, steps[0][0])] = config
@@ -116,7 +113,8 @@ def _after(name: str, kind: str) -> str:
 
 def check_stored(plan: Plan, path: Path) -> None:
     """Raise ConversionError where coremltools left a weight as it was: it says so in its log only."""
-    left = find_weights(path)
-    for name, form in plan.items():
-        if form != "fp16" and name in left:
+    compressed = {name: form for name, form in plan.items() if form != "fp16"}
+    left = find_weights(path) if compressed else {}
+    for name, form in compressed.items():
+        if name in left:
             raise ConversionError(f"coreml: {name} could not be stored as {form}; --token-table or --layers can leave it out")
