@@ -151,7 +151,7 @@ def test_inspect(cli, tiny_bundle):
     assert content["manifest"]["model"] == "tinyclip-demo"
     by_path = {entry["artifact"]: entry for entry in content["contents"]}
     package = by_path["coreml/tinyclip_demo_image.mlpackage"]
-    assert package["ops"]["linear"] > 10
+    assert package["ops"]["conv"] > 10
     assert package["weights"]["float16"]["values"] > 1_000_000
     program = by_path["executorch/tinyclip_demo_text.pte"]
     assert program["delegates"]["XnnpackBackend"] > 0

@@ -144,7 +144,7 @@ def _quantized(scale: float, back: float) -> Program:
     ("scale", "back", "where", "says"),
     [
         (3 / 127, 3 / 127, None, None),
-        (0.75 / 127, 0.75 / 127, "integers", "are cut off"),
+        (0.5 / 127, 0.5 / 127, "integers", "are cut off"),
         (120 / 127, 120 / 127, "integers", "only"),
         (3 / 127, 6 / 127, "floats", "its scale is 0.04724, that of integers is 0.02362"),
     ],
