@@ -13,6 +13,7 @@ from edgeclip.recipe import SCHEMES
 from edgeclip.reference.mil.interpreter import MilModel
 from edgeclip.reference.mil.precision import Mode
 from edgeclip.reference.mil.steps import Step
+from edgeclip.verify.metrics import cosines
 from edgeclip.verify.package_trace import package_input
 
 _LARGEST = 65504.0  # of float16
@@ -23,9 +24,7 @@ _WORST = 8  # results that are moved to float32 in one round
 def half_is_safe(path: Path, samples: np.ndarray) -> bool:
     """Whether a float16 package gives with rounding what it gives without, on all samples."""
     exact, rounded = (_embeddings(path, samples, mode) for mode in ("fp32", "fp16"))
-    if not (np.isfinite(exact).all() and np.isfinite(rounded).all()):
-        return False
-    return _cosine(exact, rounded) >= SCHEMES["fp16"].threshold.cosine_min
+    return float(cosines(exact, rounded).min()) >= SCHEMES["fp16"].threshold.cosine_min
 
 
 def keep_in_fp32(
@@ -49,11 +48,6 @@ def _embeddings(path: Path, samples: np.ndarray, mode: Mode) -> np.ndarray:
     model = MilModel.load(path, mode)
     name = model.program.outputs[0].name
     return np.concatenate([model.run(package_input(model.program, row))[name] for row in samples])
-
-
-def _cosine(first: np.ndarray, second: np.ndarray) -> float:
-    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-    return float(np.min((first * second).sum(1) / np.maximum(lengths, 1e-12)))
 
 
 def _overflowing(single: Path, samples: np.ndarray) -> frozenset[str]:
@@ -83,5 +77,5 @@ def _costly(single: Path, samples: np.ndarray, known: frozenset[str]) -> frozens
         for step in model.program.steps:
             if step.name not in known and step.outputs[0][1].dtype == "FLOAT32":
                 moved = model.rerun(recording, round_half={step.name})[output]
-                cost[step.name] = max(cost.get(step.name, 0.0), 1 - _cosine(exact, moved) if np.isfinite(moved).all() else 2.0)
+                cost[step.name] = max(cost.get(step.name, 0.0), 1 - float(cosines(exact, moved).min()))
     return frozenset(sorted(cost, key=lambda name: -cost[name])[:_WORST])

@@ -31,7 +31,7 @@ class Agreement:
 def compare(original: np.ndarray, converted: np.ndarray, candidates: np.ndarray) -> Agreement:
     """Compare embeddings (N, D) with the original's, ranking them against the other tower's original (M, D)."""
     original, converted = original.astype(np.float64), converted.astype(np.float64)
-    cosine = np.sum(unit(original) * unit(converted), axis=1)
+    cosine = cosines(original, converted)
     return Agreement(
         cosine_min=float(cosine.min()),
         cosine_mean=float(cosine.mean()),
@@ -40,6 +40,13 @@ def compare(original: np.ndarray, converted: np.ndarray, candidates: np.ndarray)
         rank_agreement=rank_agreement(original, converted, candidates.astype(np.float64)),
         length_error=float(np.abs(np.linalg.norm(converted, axis=1) - 1).max()),
     )
+
+
+def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Row by row, (N,) float64; 0 where a row is zero or not finite."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        found = np.sum(unit(first.astype(np.float64)) * unit(second.astype(np.float64)), axis=1)
+    return np.where(np.isfinite(found), found, 0.0)
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ from converters.coreml.compression.weights import Weight
 from edgeclip.manifest import content_sha256
 from edgeclip.progress import Task
 from edgeclip.reference.mil.interpreter import MilModel
+from edgeclip.verify.metrics import cosines
 from edgeclip.verify.package_trace import package_input
 
 _VERSION = 1  # of what is measured; raise it when forms or the measure change
@@ -51,14 +52,6 @@ def _with_weights(model: MilModel, values: Mapping[str, torch.Tensor]) -> MilMod
         for step in model.program.steps
     )
     return MilModel(replace(model.program, steps=steps), model.mode, model.path)
-
-
-def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Row by row; 0 where a row is not finite."""
-    first, second = first.astype(np.float64), second.astype(np.float64)
-    with np.errstate(invalid="ignore", over="ignore"):
-        found = (first * second).sum(1) / np.maximum(np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1), 1e-30)
-    return np.where(np.isfinite(found), found, 0.0)
 
 
 def measure(
