@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,14 +20,7 @@ from edgeclip.errors import BundleError
 from edgeclip.reference.mil.package import Package
 from tests.reference.packages import Body, builder, edited, main_block, save
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_collections() -> Iterator[None]:
-    """`ct.convert` ends with `gc.collect()`, which takes half a second over all that coremltools and torch have loaded."""
-    builder()
-    gc.freeze()
-    yield
-    gc.unfreeze()
+pytestmark = pytest.mark.usefixtures("quick_collections")
 
 
 def half(*shape: int) -> np.ndarray:
