@@ -114,6 +114,8 @@ def verify(
     """
     bundle = Bundle.open(path)
     plan, skipped = _plan(bundle, runtime, mode)
+    if trace is not None and not any(can_be_traced(artifact) for artifact, _, _ in plan):
+        raise UsageError(f"--trace {trace}: none of the artifacts to verify in {bundle.path} is of Core ML")
     with progress("loading the torch original") as task:
         loaded = load_original(bundle.manifest, weights, task)
     with progress("preparing pictures and texts"):

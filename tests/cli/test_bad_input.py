@@ -344,6 +344,13 @@ def test_a_runtime_that_cannot_run_the_bundle_is_said(cli, tmp_path, tiny_bundle
     assert "cannot be run here with --runtime torch: coreml fp16 image" in result.error
 
 
+def test_a_trace_of_nothing_is_refused(cli, tmp_path, tiny_bundle):
+    result = cli("verify", tiny_bundle, "--runtime", "executorch", "--trace", tmp_path / "trace")
+    assert result.status == 2
+    assert "none of the artifacts to verify" in result.error
+    assert not (tmp_path / "trace").exists()
+
+
 def test_a_disk_that_fills_up_is_one_clear_error(tmp_path):
     """A limit on the size of files stands for a full disk: the first large file cannot be written."""
     code = (
