@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from converters.coreml.layout import for_neural_engine
-from converters.coreml.layout.kinds import REWRITES
+from converters.coreml.layout.kinds import FITTING, HOLDING, REWRITES
 from edgeclip.errors import ConversionError
 from edgeclip.models import MODELS
 from edgeclip.models.seeded import seeded_pair
@@ -96,6 +96,13 @@ class Doubled(nn.Module):
         return 2 * x * self.factor
 
 
+class Halves(nn.Sequential):
+    """No weights of its own, but an axis."""
+
+    def forward(self, x):
+        return super().forward(x).chunk(2, dim=-1)[0]
+
+
 def image_tower(encoder):
     return ImageTower(encoder, MODELS["tinyclip-demo"].preprocess).eval()
 
@@ -116,9 +123,14 @@ def refusal(tower):
         (nn.Linear(3, 3), "Linear"),
         (nn.LayerNorm(3), "LayerNorm"),
         (nn.MultiheadAttention(4, 2), "MultiheadAttention"),
-        (nn.TransformerEncoderLayer(4, 2, batch_first=True), "MultiheadAttention"),
+        (nn.TransformerEncoderLayer(4, 2, batch_first=True), "TransformerEncoderLayer"),
         (nn.LSTM(3, 3), "LSTM"),
         (Doubled(), "Doubled"),
+        (nn.LayerNorm(3, elementwise_affine=False), "LayerNorm"),
+        (nn.Softmax(-1), "Softmax"),
+        (nn.Flatten(), "Flatten"),
+        (nn.AdaptiveAvgPool1d(1), "AdaptiveAvgPool1d"),
+        (Halves(nn.Conv2d(3, 3, 1)), "Halves"),
     ],
 )
 def test_an_unknown_kind_is_refused_by_name(module, kind):
@@ -197,6 +209,6 @@ def test_every_row_names_a_class():
     from edgeclip.models.torchvision_shim import declare_torchvision_ops
 
     declare_torchvision_ops()
-    for kind in REWRITES:
+    for kind in (*REWRITES, *FITTING, *HOLDING):
         module, _, name = kind.rpartition(".")
         assert issubclass(getattr(importlib.import_module(module), name), nn.Module)

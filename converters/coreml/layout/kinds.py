@@ -20,13 +20,41 @@ F = TypeVar("F", bound=Rewrite)
 
 REWRITES: Registry[Rewrite] = Registry("layout rewrite")
 
-# Kinds with weights that already work on (N, C, H, W), channel by channel or as convolutions.
-_FITTING = frozenset(
+# Kinds that already work on (N, C, H, W): convolutions, factors by channel, and functions of single numbers.
+FITTING = frozenset(
     {
-        "torch.nn.modules.conv.Conv2d",
-        "torch.nn.modules.batchnorm.BatchNorm2d",
-        "timm.models.fastvit.LayerScale2d",
         "edgeclip.models.hybrid_text.LayerScale",
+        "open_clip.transformer.QuickGELU",
+        "timm.layers.activations.Sigmoid",
+        "timm.models.fastvit.LayerScale2d",
+        "torch.nn.modules.activation.GELU",
+        "torch.nn.modules.activation.ReLU",
+        "torch.nn.modules.activation.SiLU",
+        "torch.nn.modules.activation.Sigmoid",
+        "torch.nn.modules.batchnorm.BatchNorm2d",
+        "torch.nn.modules.conv.Conv2d",
+        "torch.nn.modules.dropout.Dropout",
+        "torch.nn.modules.linear.Identity",
+    }
+)
+# Kinds that fit if their children do: what they do besides is sums, products and means over H and W.
+HOLDING = frozenset(
+    {
+        "edgeclip.models.hybrid_text.ConvMlp",
+        "edgeclip.models.hybrid_text.RepMixer",
+        "timm.layers.conv_bn_act.ConvNormAct",
+        "timm.layers.squeeze_excite.SEModule",
+        "timm.models.fastvit.AttentionBlock",
+        "timm.models.fastvit.ConvMlp",
+        "timm.models.fastvit.FastVit",
+        "timm.models.fastvit.FastVitStage",
+        "timm.models.fastvit.MobileOneBlock",
+        "timm.models.fastvit.PatchEmbed",
+        "timm.models.fastvit.RepConditionalPosEnc",
+        "timm.models.fastvit.RepMixer",
+        "timm.models.fastvit.RepMixerBlock",
+        "timm.models.fastvit.ReparamLargeKernelConv",
+        "torch.nn.modules.container.Sequential",
     }
 )
 
@@ -57,15 +85,16 @@ def rewrites(*kinds: str) -> Callable[[F], F]:
 
 
 def rewritten(module: nn.Module) -> nn.Module:
-    """The module in the new layout: by its row, or child by child, in place, where it only holds others.
+    """The module in the new layout: by its row, as it is, or child by child, in place, where it only holds others.
 
-    Raises RefusedError for a module with weights that has no row and does not fit as it is.
+    Raises RefusedError for any other module: without weights too it may be bound to an axis, as a softmax is.
     """
     name = kind(module)
     if name in REWRITES:
         return REWRITES[name](module)
-    own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
-    if own and name not in _FITTING:
+    if name in FITTING:
+        return module
+    if name not in HOLDING:
         raise RefusedError(module, "has no rewrite")
     for child_name, child in module.named_children():
         module.add_module(child_name, rewritten(child))

@@ -18,19 +18,18 @@ import torch
 from torch import Tensor, nn
 
 from converters.coreml.layout.kinds import require
-
-MAX_KERNEL = 13
+from converters.coreml.neural_engine.refusals import MAX_KERNEL_WIDTH
 
 
 def patch_embedding(conv: nn.Conv2d) -> tuple[nn.Module, nn.Conv2d]:
     """(what sorts, what computes), one after the other the same as `conv`; an Identity and `conv` if that is narrow enough."""
-    if max(conv.kernel_size) <= MAX_KERNEL:
+    if max(conv.kernel_size) <= MAX_KERNEL_WIDTH:
         return nn.Identity(), conv
     size = conv.kernel_size[0]
     plain = conv.kernel_size == conv.stride == (size, size) and conv.padding in ((0, 0), "valid")
     require(conv, plain and conv.groups == 1 and conv.dilation == (1, 1), f"a kernel of {size} that is no patch embedding")
-    steps = [a for a in range(2, MAX_KERNEL + 1) if size % a == 0 and size // a <= MAX_KERNEL]
-    require(conv, bool(steps), f"a kernel of {size}, which is no product of two up to {MAX_KERNEL},")
+    steps = [a for a in range(2, MAX_KERNEL_WIDTH + 1) if size % a == 0 and size // a <= MAX_KERNEL_WIDTH]
+    require(conv, bool(steps), f"a kernel of {size}, which is no product of two up to {MAX_KERNEL_WIDTH},")
     return _sorting(conv.in_channels, steps[0], conv.weight.dtype), _on_squares(conv, steps[0])
 
 
