@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converters.coreml.auto.choose import Option, error_of, frontier, size_of
+from converters.coreml.auto.choose import Option, error_of, frontier, size_of, smallest
 
 options = st.builds(Option, st.integers(1, 1000), st.floats(0, 1))
 tables = st.dictionaries(
@@ -45,6 +46,30 @@ def test_no_combination_is_better_by_more_than_one_step(table, share):
         other = dict(zip(layers, forms, strict=True))
         if size_of(table, other) <= allowed - step:
             assert ours <= error_of(table, other) + 1e-9
+
+
+@given(tables, st.floats(0, 1))
+def test_the_smallest_holds_and_is_no_larger_than_the_frontiers(table, share):
+    choices = frontier(table)
+    errors = [error_of(table, choice) for choice in choices]
+    allowed = errors[-1] + share * (errors[0] - errors[-1])
+
+    def holds(choice):
+        return error_of(table, choice) <= allowed + 1e-12
+
+    found = smallest(table, holds)
+    assert holds(found)
+    assert size_of(table, found) <= min(size_of(table, choice) for choice in choices if holds(choice))
+
+
+def test_beside_a_layer_that_is_most_of_the_model_the_others_take_less():
+    others = {name: {"small": Option(10, 0.01), "large": Option(20, 0.0)} for name in "abcdef"}
+    table = {"vast": {"small": Option(1000, 0.05), "large": Option(2000, 0.0)}, **others}
+    found = smallest(table, lambda choice: error_of(table, choice) <= 0.045)
+    assert found["vast"] == "large"
+    assert size_of(table, found) == 2000 + 4 * 10 + 2 * 20
+    with pytest.raises(ValueError, match="most exact"):
+        smallest(table, lambda choice: False)
 
 
 def test_the_layer_that_gains_most_per_byte_goes_first():

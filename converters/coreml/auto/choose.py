@@ -7,10 +7,11 @@ layers cause are nearly uncorrelated, so their squares add. What a choice really
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 Choice = dict[str, str]
+_LARGE_STEP = 0.02  # of a choice's size; a second search for less is not worth its measurements
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,32 @@ def frontier(table: Table) -> list[Choice]:
         choice[layer] = form
         choices.append(dict(choice))
     return choices
+
+
+def smallest(table: Table, holds: Callable[[Choice], bool]) -> Choice:
+    """The smallest choice found that holds. Raises ValueError if the most exact one does not.
+
+    Bisects the frontier. Where one layer is most of the model, as a token table is, the step that made it hold may have been
+    a large one, and the other layers are stored better than they need be: so that layer keeps its form, and the others are
+    chosen again.
+    """
+    best: Choice | None = None
+    while holds((choices := frontier(table))[-1]):
+        low, high = 0, len(choices) - 1
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if holds(choices[middle]) else (middle + 1, high)
+        found, before = choices[high], choices[max(high - 1, 0)]
+        if best is not None and size_of(table, found) >= size_of(table, best):
+            break
+        best = found
+        if size_of(table, found) - size_of(table, before) <= _LARGE_STEP * size_of(table, found):
+            break
+        large = next(layer for layer, form in found.items() if before[layer] != form)
+        table = {**table, large: {found[large]: table[large][found[large]]}}
+    if best is None:
+        raise ValueError("not even the most exact choice holds")
+    return best
 
 
 def _hull(options: Mapping[str, Option]) -> list[str]:

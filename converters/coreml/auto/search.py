@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from converters.coreml.auto.choose import Choice, Table, error_of, frontier, size_of
+from converters.coreml.auto.choose import Choice, Table, error_of, frontier, size_of, smallest
 from converters.coreml.auto.sensitivity import SAMPLES, Trial, measure, open_state, stored
 from converters.coreml.compression.forms import FORMS, at_least, lossless_entries
 from converters.coreml.compression.weights import Weight
@@ -38,7 +38,7 @@ def search(package: Path, weights: Mapping[str, Weight], recipe: Recipe, context
         table = measure(Trial(package, samples[chosen], originals[chosen]), weights, forms, recipe.min_os, state, task)
     goal = context.goal
     if goal.floor is None:
-        besides = size_bytes(package) - sum(2 * weight.elements for weight in weights.values())
+        besides = size_bytes(package) - sum(FORMS["fp16"].size(weight, recipe.min_os) for weight in weights.values())
         return _of_size(table, goal, besides + _DESCRIPTION_BYTES * len(weights))
     with context.progress(f"choosing forms: {label}"):
         measured = _Measured(Trial(package, samples, originals), weights, recipe.min_os)
@@ -78,19 +78,14 @@ class _Measured:
 
 def _of_floor(table: Table, measured: _Measured, floor: float, share: float) -> Choice:
     wanted = 1 - share * (1 - floor)
-    choices = frontier(table)
-    if measured(choices[-1]) < wanted:
+    most_exact = measured(frontier(table)[-1])
+    if most_exact < wanted:
         wanted = floor  # there is no room to leave
-    if measured(choices[-1]) < wanted:
+    if most_exact < wanted:
         raise BudgetError(
-            f"coreml: the most exact forms give cosine {measured(choices[-1]):.6f}, below --min-cosine {floor:g};"
-            " try --scheme fp32"
+            f"coreml: the most exact forms give cosine {most_exact:.6f}, below --min-cosine {floor:g}; try --scheme fp32"
         )
-    low, high = 0, len(choices) - 1  # the last one holds
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if measured(choices[middle]) >= wanted else (middle + 1, high)
-    best = choices[high]
+    best = smallest(table, lambda plan: measured(plan) >= wanted)
     for plan in _uniform(table):
         if size_of(table, plan) < size_of(table, best) and measured(plan) >= wanted:
             best = plan

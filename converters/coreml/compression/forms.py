@@ -26,13 +26,13 @@ _FLOORS = ("iOS16", "iOS17", "iOS18")
 class Form:
     """One way to store a weight.
 
-    bits: of each weight. extra_bytes(weight, min_os): what scales and tables take besides. min_os: the first that reads it.
-    steps(weight, min_os): which of coremltools' passes to run, in order, and with what configuration. values(weight, min_os):
-    the float array that such a package decodes to.
+    bits: of each weight; None where it stays as it is. extra_bytes(weight, min_os): what scales, tables and kept numbers take
+    besides. min_os: the first that reads it. steps(weight, min_os): which of coremltools' passes to run, in order, and with
+    what configuration. values(weight, min_os): the float array that such a package decodes to.
     """
 
     name: str
-    bits: float
+    bits: float | None
     min_os: str
     steps: Callable[[Weight, str], tuple[tuple[str, Any], ...]]
     values: Callable[[Weight, str], np.ndarray]
@@ -40,9 +40,11 @@ class Form:
 
     def size(self, weight: Weight, min_os: str) -> int:
         """Bytes in the weight file, without alignment."""
-        entries = lossless_entries(weight) if self.bits < 16 else None
+        if self.bits is None:
+            return weight.elements * weight.float_bytes
+        entries = lossless_entries(weight)
         if entries:
-            return round(weight.elements * math.log2(entries) / 8) + 2 * entries
+            return round(weight.elements * math.log2(entries) / 8) + weight.float_bytes * entries
         return round(weight.elements * self.bits / 8 + self.extra_bytes(weight, min_os))
 
 
@@ -68,20 +70,20 @@ def _half(values: np.ndarray) -> np.ndarray:
 
 
 def _scales(weight: Weight, min_os: str) -> float:
-    """A float16 scale for each output channel; before iOS18, a zero point too."""
-    return weight.shape[weight.output_axis] * (2 if at_least(min_os, "iOS18") else 3)
+    """A scale for each output channel; before iOS18, a zero point too."""
+    return weight.shape[weight.output_axis] * (weight.float_bytes + (0 if at_least(min_os, "iOS18") else 1))
 
 
 def _block_scales(weight: Weight, min_os: str) -> float:
-    return 2 * weight.elements / _block(weight) if _block(weight) else _scales(weight, min_os)
+    return weight.float_bytes * weight.elements / _block(weight) if _block(weight) else _scales(weight, min_os)
 
 
-def _tables(bits: int, width: int = 2) -> Callable[[Weight, str], float]:
-    """Look-up tables of `width` bytes an entry."""
+def _tables(bits: int, width: int | None = None) -> Callable[[Weight, str], float]:
+    """Look-up tables of `width` bytes an entry, by default as many as the weight's own."""
 
     def size(weight: Weight, min_os: str) -> float:
         group = _group(weight, min_os)
-        return (weight.shape[weight.output_axis] // group if group else 1) * width * 2**bits
+        return (weight.shape[weight.output_axis] // group if group else 1) * (width or weight.float_bytes) * 2**bits
 
     return size
 
@@ -202,7 +204,7 @@ def _pruned_int8(weight: Weight, min_os: str) -> np.ndarray:
 
 
 for _form in (
-    Form("fp16", 16, "iOS16", lambda w, o: (), lambda w, o: w.values),
+    Form("fp16", None, "iOS16", lambda w, o: (), lambda w, o: w.values),
     Form("w8", 8, "iOS16", _int8, lambda w, o: _per_channel(w, 127), _scales),
     Form("w4", 4, "iOS18", _int4, _int4_values, _block_scales),
     *(
@@ -211,7 +213,7 @@ for _form in (
         for bits in (8, 6, 4, 3, 2)
     ),
     Form("pal4-lut8", 4, "iOS18", _palette_int8, _palette_values(4, lut_limit=127), _tables(4, width=1)),
-    Form("prune50", 9, "iOS16", _prune, _pruned),  # half of 16 bits, and a mask
+    Form("prune50", 1, "iOS16", _prune, _pruned, lambda w, o: w.elements * w.float_bytes / 2),  # a mask, and half as it is
     Form("prune50-w8", 5, "iOS18", _prune_int8, _pruned_int8, _scales),
 ):
     FORMS.add(_form.name, _form)

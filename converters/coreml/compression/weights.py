@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from edgeclip.reference.mil.package import Package
-from edgeclip.reference.mil.values import decode
+from edgeclip.reference.mil.values import DTYPES, decode, tensor_type
 
 # The operand of each operation that is a weight matrix; masks and position tables (operands of `add`) stay as they are.
 _OPERANDS: dict[str, tuple[str, ...]] = {"linear": ("weight",), "conv": ("weight",), "matmul": ("x", "y"), "gather": ("x",)}
@@ -21,7 +21,8 @@ SMALLEST = 2048  # elements; below, scales and alignment eat the gain
 class Weight:
     """One constant of the program: (C_out, C_in / groups, kh, kw) of a conv, (out, in) of a linear, (vocab, width) of a table.
 
-    output_axis and input_axis: where its channels are, as coremltools sees them.
+    output_axis and input_axis: where its channels are, as coremltools sees them. float_bytes: of one number as it is, 4 where
+    it stays in float32; scales and tables have the same type.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Weight:
     output_axis: int
     input_axis: int
     values: np.ndarray
+    float_bytes: int = 2
 
     @property
     def elements(self) -> int:
@@ -69,8 +71,9 @@ def find_weights(path: Path) -> dict[str, Weight]:
                 assert isinstance(decoded, torch.Tensor)
                 array = decoded.numpy()
                 if array.size > SMALLEST and array.ndim > 1:
+                    each = DTYPES[tensor_type(value.type, argument.name).dtype].size_bytes(1)
                     axes = _axes(operation, operand, constants, array.ndim)
-                    found.setdefault(argument.name, Weight(argument.name, operation.type, array.shape, *axes, array))
+                    found.setdefault(argument.name, Weight(argument.name, operation.type, array.shape, *axes, array, each))
     return found
 
 
