@@ -24,24 +24,21 @@ from edgeclip.data.reference_tokenizer import reference_ids
 from edgeclip.data.tokenizer import load_tokenizer
 from edgeclip.errors import BundleError, InputError, UsageError
 from edgeclip.extending import RESULT_FILE
-from edgeclip.golden import read_golden
-from edgeclip.manifest import Artifact, Bundle, FileEntry, size_bytes
+from edgeclip.manifest import Artifact, Bundle
 from edgeclip.models.originals import load_original
 from edgeclip.models.weights import LoadedModel
-from edgeclip.pipeline import scoring
 from edgeclip.plugins import RUNTIMES, TARGETS
 from edgeclip.progress import Progress, silent
 from edgeclip.recipe import DEGENERATE_COSINE, SCHEMES, UNIT_TOLERANCE
 from edgeclip.reference.runtime import Runtime
 from edgeclip.reference.torch_runtime import original_runner
-from edgeclip.spec import TOWERS, TensorSpec, Tower
+from edgeclip.spec import TOWERS, Tower
 from edgeclip.target import Target
+from edgeclip.verify.contract import contract_differences, file_differences
 from edgeclip.verify.diagnose import INTERPRETER, Diagnosis, Sample, can_be_traced
 from edgeclip.verify.metrics import between_input_cosine, compare
 from edgeclip.verify.samples import TEXTS, default_images, images_below, texts_in
 from edgeclip.verify.trace_files import write_trace
-
-_GOLDEN_TOLERANCE = 1e-4  # other processors add up in another order
 
 
 @dataclass(frozen=True)
@@ -127,7 +124,7 @@ def verify(
         with progress(f"running the torch original, {tower} tower"):
             originals[tower] = original_runner(loaded, tower).encode(roads[tower].reference)
     with progress("checking the manifest against the files"):
-        contract = (*_contract_differences(bundle, loaded), *_file_differences(bundle, loaded))
+        contract = (*contract_differences(bundle, loaded), *file_differences(bundle, loaded))
     rows, worst = [], []
     for artifact, engine, how in plan:
         with progress(f"verifying {artifact.label} in {engine.name} ({how})"):
@@ -302,75 +299,6 @@ def _row(
     ]
     numbers: dict[str, Any] = {name: None if math.isnan(value) else value for name, value in asdict(agreement).items()}
     return Row(**common, **numbers, passed=not failures, failures=tuple(failures)), worst
-
-
-def _contract_differences(bundle: Bundle, loaded: LoadedModel) -> Iterable[str]:
-    """Statements of the manifest that are not true of the model: apps act on them, so each is a failure."""
-    manifest, spec = bundle.manifest, loaded.spec
-    pairs = (
-        ("image", manifest.image, spec.preprocess),
-        ("text", manifest.text, spec.tokenizer),
-        ("scoring", manifest.scoring, scoring(loaded)),
-        ("weights.licence", manifest.weights.licence, loaded.licence),
-    )
-    for section, stated, true in pairs:
-        for name in true.__struct_fields__:
-            got, wanted = getattr(stated, name), getattr(true, name)
-            if got != wanted:
-                yield f"{section}.{name} is {got}, the model has {wanted}"
-    if manifest.embedding.dim != spec.embed_dim:
-        yield f"embedding.dim is {manifest.embedding.dim}, the model has {spec.embed_dim}"
-    if not manifest.embedding.l2_normalized:
-        yield "embedding.l2_normalized is false, the artifacts normalise"
-    for artifact in manifest.artifacts:
-        target: Target = TARGETS[artifact.target].load()
-        yield from _option_differences(bundle, artifact, target)
-        true_interface = target.interface(spec, artifact.tower, artifact.convention)
-        for name, stated_tensors, true_tensors in (
-            ("inputs", artifact.inputs, true_interface.inputs),
-            ("outputs", artifact.outputs, true_interface.outputs),
-        ):
-            if stated_tensors != true_tensors:
-                yield f"{name} of {artifact.path} are stated as {_plain(stated_tensors)}, they are {_plain(true_tensors)}"
-
-
-def _option_differences(bundle: Bundle, artifact: Artifact, target: Target) -> Iterable[str]:
-    """Options of an artifact that its target does not have, or that belong to another scheme."""
-    for name, stated, known in (
-        ("scheme", artifact.scheme, target.schemes),
-        ("layout", artifact.layout, target.layouts),
-        ("convention", artifact.convention, target.conventions),
-        ("token_table", artifact.token_table, target.token_tables),
-    ):
-        if stated is not None and stated not in known:
-            yield f"{name} of {artifact.path} is {stated}, {artifact.target} knows {', '.join(known) or 'none'}"
-    if (artifact.min_cosine is not None or artifact.layers is not None) != (artifact.scheme == "auto"):
-        yield f"min_cosine and layers of {artifact.path} go with scheme auto, and it with them"
-    own = target.stated_scheme(bundle.verified_path(artifact))
-    if own is not None and own != artifact.scheme:
-        yield f"scheme of {artifact.path} is {artifact.scheme}, the artifact itself says {own}"
-
-
-def _plain(tensors: tuple[TensorSpec, ...]) -> str:
-    return ", ".join(f"{tensor.name} {tensor.kind} {tensor.dtype} {list(tensor.shape)}" for tensor in tensors)
-
-
-def _file_differences(bundle: Bundle, loaded: LoadedModel) -> Iterable[str]:
-    """Sizes that are not as stated, and golden embeddings that are not the original's. Raises on a wrong hash."""
-    entries: list[Artifact | FileEntry] = [*bundle.manifest.artifacts, *bundle.manifest.files]
-    for entry in entries:
-        size = size_bytes(bundle.verified_path(entry))
-        if size != entry.size_bytes:
-            yield f"size_bytes of {entry.path} is {entry.size_bytes}, it has {size}"
-    golden = read_golden(bundle)
-    if not np.array_equal(golden.text_ids, reference_ids(golden.texts.tolist(), loaded.spec.tokenizer)):
-        yield f"{bundle.manifest.golden}: token ids differ from the reference tokenizer's"
-        return
-    for tower in TOWERS:
-        stored, given = golden.embeddings(tower), golden.inputs(tower)
-        original = original_runner(loaded, tower).encode(given)
-        if stored.shape != original.shape or not np.abs(stored - original).max() <= _GOLDEN_TOLERANCE:
-            yield f"{bundle.manifest.golden}: {tower} embeddings differ from the original's"
 
 
 def record(path: Path, result: VerifyResult) -> None:
