@@ -1,0 +1,69 @@
+"""ncnn on the CPU, converted by pnnx from a trace."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+
+from latency.case import Case
+from latency.contender import Contender, Encode
+
+_STEM = "tower"
+_NARROW = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage")
+
+
+def _build(case: Case, folder: Path) -> None:
+    import pnnx
+    import torch
+
+    example = case.example()
+    traced = folder / f"{_STEM}.pt"
+    torch.jit.trace(case.fused(), example, check_trace=False).save(str(traced))
+    kind = "f32" if example.is_floating_point() else "i32"
+    shape = f"inputshape=[{','.join(map(str, example.shape))}]{kind}"
+    done = subprocess.run(
+        [pnnx.EXEC_PATH, traced.name, shape, "fp16=0"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    for file in folder.iterdir():
+        if ".ncnn." not in file.name or file.suffix == ".py":
+            file.unlink()
+    ignored = [line.split()[1] for line in done.stderr.splitlines() if line.startswith("ignore ")]
+    if ignored:
+        raise RuntimeError(f"pnnx leaves out what ncnn has no layer for: {', '.join(sorted(set(ignored)))}")
+    if not (folder / f"{_STEM}.ncnn.param").exists():
+        raise RuntimeError(f"pnnx ended with status {done.returncode} and made no file")
+
+
+def _load(_: Case, folder: Path, threads: int) -> Encode:
+    import ncnn
+
+    net = ncnn.Net()
+    net.opt.num_threads = threads
+    for option in _NARROW:
+        setattr(net.opt, option, False)
+    if net.load_param(str(folder / f"{_STEM}.ncnn.param")) or net.load_model(str(folder / f"{_STEM}.ncnn.bin")):
+        raise RuntimeError("ncnn cannot load what pnnx made")
+
+    def encode(sample: np.ndarray) -> np.ndarray:
+        extractor = net.create_extractor()
+        extractor.input("in0", ncnn.Mat(sample[0]).clone())
+        status, output = extractor.extract("out0")
+        if status:
+            raise RuntimeError(f"ncnn cannot run it (status {status})")
+        return np.array(output).reshape(1, -1)
+
+    return encode
+
+
+CONTENDERS = (
+    Contender(
+        name="ncnn",
+        label="ncnn",
+        packages=("ncnn", "pnnx", "torch"),
+        sources=("benchmarks/peers/ncnn_model.py",),
+        build=_build,
+        load=_load,
+    ),
+)
