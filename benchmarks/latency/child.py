@@ -28,7 +28,8 @@ class Reporter:
 
     def __init__(self) -> None:
         self._messages: IO[str] = os.fdopen(os.dup(1), "w", buffering=1)
-        os.dup2(2, 1)
+        with Path(os.devnull).open("wb") as nowhere:  # errors go to stderr, where the parent looks for a reason
+            os.dup2(nowhere.fileno(), 1)
         sys.excepthook = self._raised
 
     def doing(self, contender: str, step: str | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -64,12 +64,14 @@ class Contender:
         folder = self.folder(case)
         if self.build is None or folder.exists():
             return folder
-        temporary = folder.with_name(f"{folder.name}.{os.getpid()}")
-        temporary.mkdir(parents=True)
-        started = time.perf_counter()
-        self.build(case, temporary)
-        (temporary / BUILT).write_text(json.dumps({"build_s": round(time.perf_counter() - started, 1)}))
-        temporary.rename(folder)
+        case.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=case.folder, prefix="building-") as name:
+            unfinished = Path(name) / folder.name
+            unfinished.mkdir()
+            started = time.perf_counter()
+            self.build(case, unfinished)
+            (unfinished / BUILT).write_text(json.dumps({"build_s": round(time.perf_counter() - started, 1)}))
+            unfinished.rename(folder)
         return folder
 
     def size_bytes(self, case: Case, folder: Path) -> int | None:
