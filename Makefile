@@ -8,8 +8,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 BUNDLE := artifacts/mobileclip-demo
 EXAMPLES := build/examples
-# One worker a core, each computing in one thread.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+# One worker a core, each computing in one thread. Files run where they begin, so that their tests share what is converted;
+# a worker that is done takes over half of what another has left.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 LABELS := a red circle,a blue star,a green heart,a yellow moon,a purple square,an orange ring
 
 .PHONY: demo test test-fast lint clean

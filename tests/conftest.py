@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from edgeclip.cli.main import run
 from edgeclip.pipeline import convert
 from edgeclip.recipe import TargetOptions
+from tests.support.sharing import share_programs
 
 # The same examples every time and no deadlines, so that a red run is a finding; `--hypothesis-profile default` draws others.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -61,20 +65,36 @@ def cli(capfd: pytest.CaptureFixture[str]) -> Callable[..., CliResult]:
     return call
 
 
-def _made(folder: Path, model: str, *options: TargetOptions) -> Path:
-    return convert(model, list(options), folder / model).bundle
+def _made(factory: pytest.TempPathFactory, model: str) -> Path:
+    """Both targets of a demo model: made by the first worker that wants it, and copied by each."""
+    own = factory.getbasetemp()
+    common = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    with FileLock(common / f"{model}.lock"):
+        if not (common / model).exists():
+            convert(model, [TargetOptions("coreml"), TargetOptions("executorch")], common / model)
+    return Path(shutil.copytree(common / model, factory.mktemp("bundle") / model))
 
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The TinyCLIP demo, Core ML fp16 and ExecuTorch fp32. Read-only: copy it to change it."""
-    return _made(tmp_path_factory.mktemp("tiny"), "tinyclip-demo", TargetOptions("coreml"), TargetOptions("executorch"))
+    return _made(tmp_path_factory, "tinyclip-demo")
 
 
 @pytest.fixture(scope="session")
 def mobile_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The MobileCLIP demo, Core ML fp16 and ExecuTorch fp32. Read-only: copy it to change it."""
-    return _made(tmp_path_factory.mktemp("mobile"), "mobileclip-demo", TargetOptions("coreml"), TargetOptions("executorch"))
+    return _made(tmp_path_factory, "mobileclip-demo")
+
+
+@pytest.fixture(scope="module")
+def shared_programs() -> Iterator[None]:
+    """Conversions of this file share what comes before compression; see `tests.support.sharing`."""
+    with pytest.MonkeyPatch.context() as patch:
+        share_programs(patch)
+        gc.freeze()  # as in `quick_collections`
+        yield
+        gc.unfreeze()
 
 
 @pytest.fixture

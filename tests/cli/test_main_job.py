@@ -10,7 +10,7 @@ import pytest
 from edgeclip.data.scenes import Scene, draw
 from edgeclip.manifest import Bundle
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shared_programs")]
 
 ARTIFACT_FIELDS = {"tower", "target", "backend", "scheme", "path", "sha256", "size_bytes", "inputs", "outputs", "min_os"}
 ROW_FIELDS = {

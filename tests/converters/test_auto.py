@@ -18,6 +18,8 @@ from edgeclip.pipeline import convert
 from edgeclip.recipe import Goal, TargetOptions
 from edgeclip.verify.compare import verify
 
+pytestmark = pytest.mark.usefixtures("shared_programs")
+
 MODEL = "tinyclip-demo"
 
 

@@ -12,6 +12,8 @@ from edgeclip.recipe import TargetOptions
 from edgeclip.reference.mil.package import Package
 from edgeclip.verify.compare import verify
 
+pytestmark = pytest.mark.usefixtures("shared_programs")
+
 MODEL = "tinyclip-demo"
 
 

@@ -16,7 +16,7 @@ from edgeclip.verify.compare import verify
 from tests.verify.faults import FAULTS, Fault, committed
 from tests.verify.stored_faults import one_left_out
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shared_programs")]
 
 
 def test_there_are_faults_enough_and_each_once():

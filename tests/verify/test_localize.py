@@ -23,6 +23,8 @@ from edgeclip.verify.trace import TorchOp, trace_torch
 from edgeclip.verify.trace_files import can_plot, write_trace
 from tests.verify.planted import PLANTED, Planted, lowered, lowered_module, pair, right_program, sample
 
+pytestmark = pytest.mark.usefixtures("shared_programs")
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
