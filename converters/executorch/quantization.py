@@ -6,12 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.export import ExportedProgram
 
-from edgeclip.models.towers import ExportedTower
 
-
-def _dynamic_int8(exported: ExportedTower) -> ExportedProgram:
+def _dynamic_int8(program: ExportedProgram, example: tuple[Tensor, ...]) -> ExportedProgram:
     """int8 weights, one scale per output channel; each product's input is quantized to int8 as it runs.
 
     Covers linear layers and ungrouped convolutions, which hold nearly all weights of the towers; XNNPACK has no
@@ -26,8 +25,7 @@ def _dynamic_int8(exported: ExportedTower) -> ExportedProgram:
     quantizer = XNNPACKQuantizer()
     quantizer.set_global(get_symmetric_quantization_config(is_per_channel=True, is_dynamic=True))
     quantizer.set_filter_function(_is_quantizable)
-    example = (exported.example,)
-    module = prepare_pt2e(exported.program.module(), quantizer)
+    module = prepare_pt2e(program.module(check_guards=False), quantizer)
     module(*example)
     return torch.export.export(convert_pt2e(module), example, strict=False)
 
@@ -41,10 +39,10 @@ def _is_quantizable(node: Any) -> bool:
     return True
 
 
-_HANDLERS: dict[str, Callable[[ExportedTower], ExportedProgram]] = {"w8": _dynamic_int8}
+_HANDLERS: dict[str, Callable[[ExportedProgram, tuple[Tensor, ...]], ExportedProgram]] = {"w8": _dynamic_int8}
 
 
-def quantize(exported: ExportedTower, scheme: str) -> ExportedProgram:
+def quantize(program: ExportedProgram, example: tuple[Tensor, ...], scheme: str) -> ExportedProgram:
     """Apply a scheme; float schemes leave the program as it is."""
     handler = _HANDLERS.get(scheme)
-    return exported.program if handler is None else handler(exported)
+    return program if handler is None else handler(program, example)

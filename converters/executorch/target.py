@@ -45,15 +45,17 @@ class ExecuTorchTarget:
     def lower(
         self, exported: ExportedTower, recipe: Recipe, metadata: Mapping[str, str], path: Path, context: Context | None = None
     ) -> Lowered:
-        from executorch.exir import to_edge_transform_and_lower
+        from converters.executorch.lowering import lower
+        from converters.executorch.passes import apply_passes
 
         assert recipe.backend is not None
         progress = silent if context is None else context.progress
         try:
             with progress(f"lowering the {exported.tower} tower: executorch {recipe.scheme}"):
-                program = quantize(exported, recipe.scheme)
-                lowered = to_edge_transform_and_lower(program, partitioner=partitioners(recipe.backend, recipe.scheme))
-                content = lowered.to_executorch().buffer
+                example = (exported.example,)
+                program, _ = apply_passes(exported.program, example)
+                program = quantize(program, example, recipe.scheme)
+                content = lower({"forward": program}, partitioners(recipe.backend, recipe.scheme)).buffer
         except (RuntimeError, ValueError, KeyError, TypeError, AssertionError) as error:
             raise ConversionError(f"executorch: {exported.tower} tower of {recipe.model}: {error}") from error
         path.write_bytes(content)
