@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ from edgeclip.errors import EdgeclipError
 from edgeclip.models import MODELS
 from edgeclip.spec import TOWERS
 from latency import child, machine, plot, tables
-from latency.results import SCHEMA, Latency, Machine, Results, Row, from_json, to_json
+from latency.contender import Contender
+from latency.results import SCHEMA, Machine, Results, Row, from_json, to_json
 from peers.table import contenders
 
 _MODELS = ("mobileclip-s0", "tinyclip-vit-8m-16")
@@ -77,13 +78,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _names(known: Iterable[str] | None) -> Any:
-    """A list of names, separated by commas."""
+def _names(known: Collection[str] | None) -> Callable[[str], tuple[str, ...]]:
+    """A parser of names separated by commas; None: they are looked up later."""
 
     def split(text: str) -> tuple[str, ...]:
         names = tuple(text.split(","))
-        for name in names if known is not None else ():
-            if name not in known:
+        for name in names:
+            if known is not None and name not in known:
                 raise argparse.ArgumentTypeError(f"unknown {name!r}; known: {', '.join(known)}")
         return names
 
@@ -113,24 +114,7 @@ def _measure(args: argparse.Namespace) -> Results:
                 say(f"timing on {threads} thread(s)")
                 measure = {**task, "task": "measure", "threads": threads, "folders": folders}
                 timed = child.run(measure, list(folders), args.timeout, say)
-                for contender in chosen:
-                    facts = timed.facts.get(contender.name, {})
-                    latency = facts.get("latency_ms")
-                    rows.append(
-                        Row(
-                            model=model,
-                            tower=tower,
-                            threads=threads,
-                            contender=contender.name,
-                            label=contender.label,
-                            ours=contender.ours,
-                            cosine_min=facts.get("cosine_min"),
-                            size_bytes=built.facts.get(contender.name, {}).get("size_bytes"),
-                            latency_ms=None if latency is None else msgspec.convert(latency, Latency),
-                            busy_threads=facts.get("busy_threads"),
-                            failed={**built.failed, **timed.failed}.get(contender.name),
-                        )
-                    )
+                rows += [_row(where, threads, contender, built, timed) for contender in chosen]
     return Results(
         schema=SCHEMA,
         machine=Machine(
@@ -149,7 +133,26 @@ def _measure(args: argparse.Namespace) -> Results:
     )
 
 
-def _speaker(where: str) -> Any:
+def _row(where: dict[str, str], threads: int, contender: Contender, built: child.Gathered, timed: child.Gathered) -> Row:
+    """What the two tasks found out about one contender."""
+    facts = timed.facts.get(contender.name, {})
+    return msgspec.convert(
+        {
+            "model": where["model"],
+            "tower": where["tower"],
+            "threads": threads,
+            "contender": contender.name,
+            "label": contender.label,
+            "ours": contender.ours,
+            "size_bytes": built.facts.get(contender.name, {}).get("size_bytes"),
+            "failed": {**built.failed, **timed.failed}.get(contender.name),
+            **facts,
+        },
+        Row,
+    )
+
+
+def _speaker(where: str) -> Callable[[str], None]:
     return lambda text: print(f"{where}: {text}", file=sys.stderr, flush=True)
 
 

@@ -75,7 +75,7 @@ def summary(turns: Sequence[Turn]) -> tuple[Latency, float]:
     """Quartiles of latency and the median of busy threads."""
     times = [turn.latency_ms for turn in turns]
     p25, p50, p75 = statistics.quantiles(times, n=4, method="inclusive") if len(times) > 1 else times * 3
-    latency = Latency(*(round(value, 3) for value in (p25, p50, p75, min(times))), n=len(times))
+    latency = Latency(p25=round(p25, 3), p50=round(p50, 3), p75=round(p75, 3), min=round(min(times), 3), n=len(times))
     return latency, round(statistics.median(turn.busy_threads for turn in turns), 2)
 
 

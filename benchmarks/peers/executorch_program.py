@@ -29,6 +29,6 @@ def load_program(path: Path, threads: int) -> Encode:
 
     def encode(sample: np.ndarray) -> np.ndarray:
         (output,) = method.execute([torch.from_numpy(sample)])
-        return output.numpy()
+        return np.asarray(output.numpy())
 
     return encode

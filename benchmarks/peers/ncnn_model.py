@@ -20,7 +20,7 @@ def _build(case: Case, folder: Path) -> None:
 
     example = case.example()
     traced = folder / f"{_STEM}.pt"
-    torch.jit.trace(case.fused(), example, check_trace=False).save(str(traced))
+    torch.jit.trace(case.fused(), example, check_trace=False).save(str(traced))  # type: ignore[no-untyped-call]
     kind = "f32" if example.is_floating_point() else "i32"
     shape = f"inputshape=[{','.join(map(str, example.shape))}]{kind}"
     done = subprocess.run(

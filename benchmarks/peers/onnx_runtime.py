@@ -101,7 +101,7 @@ def _load(case: Case, folder: Path, threads: int) -> Encode:
     session: Any = onnxruntime.InferenceSession(folder / _FILE, options, providers=["CPUExecutionProvider"])
 
     def encode(sample: np.ndarray) -> np.ndarray:
-        return session.run(None, {case.input_name: sample})[0]
+        return np.asarray(session.run(None, {case.input_name: sample})[0])
 
     return encode
 

@@ -18,7 +18,7 @@ def _load(case: Case, folder: Path, threads: int) -> Encode:
 
     def encode(sample: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return tower(torch.from_numpy(sample)).numpy()
+            return np.asarray(tower(torch.from_numpy(sample)).numpy())
 
     return encode
 
