@@ -75,6 +75,7 @@ def markdown(results: Results) -> Iterator[str]:
         "Median milliseconds of one inference, batch 1, and in brackets how many times faster than ExecuTorch's straight"
         " export; cosine: the smallest with torch, over all towers."
     )
+    yield ""
     for why, number in reasons.items():
         yield f"- [{number}] {why}"
     for label, note in results.notes.items():

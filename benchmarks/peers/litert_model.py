@@ -36,7 +36,7 @@ def _load(_: Case, folder: Path, threads: int) -> Encode:
 CONTENDERS = (
     Contender(
         name="litert",
-        label="LiteRT",
+        label="LiteRT fp32",
         packages=("litert-torch", "ai-edge-litert", "torch"),
         sources=("benchmarks/peers/litert_model.py",),
         build=_build,

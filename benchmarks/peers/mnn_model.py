@@ -42,7 +42,7 @@ def _load(case: Case, folder: Path, threads: int) -> Encode:
 CONTENDERS = (
     Contender(
         name="mnn",
-        label="MNN",
+        label="MNN fp32",
         packages=("MNN", *PACKAGES),
         sources=("benchmarks/peers/mnn_model.py", "benchmarks/peers/onnx_model.py"),
         build=_build,

@@ -60,7 +60,7 @@ def _load(_: Case, folder: Path, threads: int) -> Encode:
 CONTENDERS = (
     Contender(
         name="ncnn",
-        label="ncnn",
+        label="ncnn fp32",
         packages=("ncnn", "pnnx", "torch"),
         sources=("benchmarks/peers/ncnn_model.py",),
         build=_build,

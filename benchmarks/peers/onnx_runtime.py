@@ -121,7 +121,7 @@ def _contender(name: str, label: str, build: Callable[[Case, Path], None], least
 
 
 CONTENDERS = (
-    _contender("onnxruntime", "ONNX Runtime", _build_float, FLOAT_COSINE),
+    _contender("onnxruntime", "ONNX Runtime fp32", _build_float, FLOAT_COSINE),
     _contender("onnxruntime-dynamic", "ONNX Runtime, dynamic int8", _build_dynamic, LOSSY_COSINE),
     _contender(
         "onnxruntime-static",

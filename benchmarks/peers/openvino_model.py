@@ -36,7 +36,7 @@ def _load(_: Case, folder: Path, threads: int) -> Encode:
 CONTENDERS = (
     Contender(
         name="openvino",
-        label="OpenVINO",
+        label="OpenVINO fp32",
         packages=("openvino", *PACKAGES),
         sources=("benchmarks/peers/openvino_model.py", "benchmarks/peers/onnx_model.py"),
         build=_build,

@@ -38,6 +38,8 @@ def _contender(name: str, label: str, tower: Callable[[Case], Any], note: str) -
 
 
 CONTENDERS = (
-    _contender("straight", "ExecuTorch, straight export", Case.original, "the tower as the checkpoint holds it"),
-    _contender("straight-fused", "ExecuTorch, branches fused", Case.fused, "branches and batch norms merged before the export"),
+    _contender("straight", "ExecuTorch fp32, straight export", Case.original, "the tower as the checkpoint holds it"),
+    _contender(
+        "straight-fused", "ExecuTorch fp32, branches fused", Case.fused, "branches and batch norms merged before the export"
+    ),
 )

@@ -23,4 +23,4 @@ def _load(case: Case, folder: Path, threads: int) -> Encode:
     return encode
 
 
-CONTENDERS = (Contender(name="torch", label="torch eager", packages=("torch",), load=_load),)
+CONTENDERS = (Contender(name="torch", label="torch eager fp32", packages=("torch",), load=_load),)
