@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
@@ -50,43 +51,40 @@ class _Decomposed:
         return self._result
 
 
-_EXPORTS, _READ, _PROGRAMS = _Recent(), _Recent(), _Recent()
+_WEIGHTS, _PICTURES, _EXPORTS, _DECOMPOSED, _PROGRAMS = (_Recent() for _ in range(5))
 
 
 def share_programs(patch: pytest.MonkeyPatch) -> None:
-    """Let `convert` and `verify` take exports and float programs that were made before, while `patch` lasts."""
+    """Let `convert` and `verify` take weights, samples, exports and programs that were made before, while `patch` lasts."""
     import coremltools as ct
     from coremltools.converters.mil.mil.program import Program
 
     from converters.coreml import lowering
     from edgeclip.models import towers
+    from edgeclip.models.demo import weights as demo
     from edgeclip.models.weights import tensors_sha256
-    from edgeclip.verify import diagnose
+    from edgeclip.verify import compare, diagnose
 
-    export, to_program, of_diagnosis = towers.export_tower, lowering.to_program, diagnose.export_tower
+    export, to_program = towers.export_tower, lowering.to_program
 
     def exported(pair: Any, spec: Any, tower: str, rewrite: Any = None) -> Any:
         key = (spec.name, tensors_sha256(pair), tower, rewrite, towers.prepare_for_export, torch.Tensor.argmax)
         return _EXPORTS.get(key, lambda: export(pair, spec, tower, rewrite))
 
-    def right(pair: Any, spec: Any, tower: str, rewrite: Any = None) -> Any:
-        key = (spec.name, tensors_sha256(pair), tower, rewrite)
-        return _READ.get(key, lambda: _read_only(of_diagnosis(pair, spec, tower, rewrite)))
+    def decomposed(made: Any) -> Any:
+        return _DECOMPOSED.get(_Same(made), lambda: replace(made, program=_Decomposed(made.program)))
 
     def program(made: Any, interface: Any, min_os: str, half: bool, keep_fp32: frozenset[str] = frozenset()) -> Any:
         key = (_Same(made), repr(interface), min_os, half, frozenset(keep_fp32), ct.ImageType)
-        return _PROGRAMS.get(key, lambda: to_program(made, interface, min_os, half, keep_fp32))
+        return _PROGRAMS.get(key, lambda: to_program(decomposed(made), interface, min_os, half, keep_fp32))
 
+    load, draw = demo.load_demo_weights, compare.default_images
+    patch.setattr(demo, "load_demo_weights", lambda path: dict(_WEIGHTS.get(path, lambda: load(path))))
+    patch.setattr(compare, "default_images", lambda: iter(_PICTURES.get("all", lambda: tuple(draw()))))
     patch.setattr(towers, "export_tower", exported)
-    patch.setattr(diagnose, "export_tower", right)
+    patch.setattr(diagnose, "export_tower", lambda *args: decomposed(exported(*args)))
     patch.setattr(lowering, "to_program", program)
     patch.setattr(Program, "validate", lambda self, check_essential_scope=False: None)
-
-
-def _read_only(made: Any) -> Any:
-    from types import SimpleNamespace
-
-    return SimpleNamespace(program=_Decomposed(made.program))
 
 
 class _Same:
