@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from converters.executorch.passes import (
     centred_stream,
     channel_multiplier,
     constants,
+    gelu,
     input_normalisation,
     large_depthwise,
     layer_norm,
@@ -26,14 +27,18 @@ from converters.executorch.passes import (
     unit_length,
 )
 from converters.executorch.passes.editor import Editor
+from edgeclip.registry import unknown
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One rewrite. run: edits in place, gives how many places it changed."""
+    """One rewrite. run: edits in place, gives how many places it changed. exact: whether it computes the same function;
+    what does not is applied only where it is asked for.
+    """
 
     name: str
     run: Callable[[Editor], int]
+    exact: bool = True
 
 
 PASSES = (
@@ -51,14 +56,23 @@ PASSES = (
     Pass("token-pick", token_pick.sink),
     Pass("channel-multiplier", channel_multiplier.split),
     Pass("large-depthwise", large_depthwise.split),
+    Pass("gelu-sigmoid", gelu.as_sigmoid, exact=False),
 )
 
 
+def chosen(without: Collection[str] = (), extra: Collection[str] = ()) -> tuple[Pass, ...]:
+    """The exact passes but those in `without`, and the inexact ones in `extra`. Raises UsageError for unknown names."""
+    for name in (*without, *extra):
+        if name not in {step.name for step in PASSES}:
+            raise unknown("graph pass", name, [step.name for step in PASSES])
+    return tuple(step for step in PASSES if (step.exact or step.name in extra) and step.name not in without)
+
+
 def apply_passes(
-    program: ExportedProgram, example: tuple[Tensor, ...], without: Collection[str] = ()
+    program: ExportedProgram, example: tuple[Tensor, ...], passes: Iterable[Pass] | None = None
 ) -> tuple[ExportedProgram, dict[str, int]]:
-    """The rewritten program, and how many places each pass changed. without: names of passes to leave out."""
+    """The program rewritten by these passes, all exact ones if None, and how many places each of them changed."""
     editor = Editor(program)
     with torch.no_grad():
-        counts = {step.name: step.run(editor) for step in PASSES if step.name not in without}
+        counts = {step.name: step.run(editor) for step in (chosen() if passes is None else passes)}
         return editor.finish(example), counts

@@ -22,7 +22,7 @@ class Editor:
     """Edits one exported tower. The inputs' and constants' nodes stand in front of all others."""
 
     def __init__(self, program: ExportedProgram) -> None:
-        self.module: fx.GraphModule = program.module(check_guards=False)  # type: ignore[assignment]
+        self.module: fx.GraphModule = program.module(check_guards=False)
         self.graph = self.module.graph
         self._mode = FakeTensorMode()
         self._made = 0
@@ -38,7 +38,9 @@ class Editor:
             if node.op == "call_function":
                 node.meta["val"] = self._faked(node.target, node.args, node.kwargs)
             elif node.op != "output":
-                node.meta["val"] = self._empty(node.meta["val"] if node.op == "placeholder" else self.value(node))
+                value = node.meta["val"] if node.op == "placeholder" else self.value(node)
+                assert value is not None
+                node.meta["val"] = self._empty(value)
 
     def _empty(self, like: Tensor) -> Tensor:
         with self._mode:
@@ -89,8 +91,8 @@ class Editor:
 
     def constant(self, tensor: Tensor) -> fx.Node:
         """A constant with these values."""
-        name = f"_edited_{self._made}"
-        self._made += 1
+        while hasattr(self.module, name := f"_edited_{self._made}"):  # an earlier editor may have made some
+            self._made += 1
         kept = tensor.detach().clone().contiguous()
         self.module.register_buffer(name, kept)
         first = next(node for node in self.graph.nodes if node.op not in ("placeholder", "get_attr"))

@@ -33,8 +33,9 @@ def decompose(editor: Editor) -> int:
 def mean(editor: Editor, node: fx.Node, eps: float | None = None) -> fx.Node:
     """The mean over the last axis, plus eps. Shapes: (..., C) -> (..., 1)."""
     width = shape(node)[-1]
-    bias = None if eps is None else torch.tensor([eps])
-    return linear(editor, node, torch.full((1, width), 1 / width), bias)
+    kind = node.meta["val"].dtype
+    bias = None if eps is None else torch.tensor([eps], dtype=kind)
+    return linear(editor, node, torch.full((1, width), 1 / width, dtype=kind), bias)
 
 
 def centred(editor: Editor, node: fx.Node) -> fx.Node:

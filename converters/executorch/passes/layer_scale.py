@@ -54,5 +54,5 @@ def _per_channel(found: Layer, given: fx.Node, value: Tensor) -> Tensor | None:
     """The factor of each output channel, (C_out); None if it differs between places."""
     place = channels(found, given)
     spread = value.expand(shape(given)).to(found.weight.dtype)
-    factors = torch.ones(found.weight.shape[0]).scatter_(0, place.reshape(-1), spread.reshape(-1))
+    factors = found.weight.new_ones(found.weight.shape[0]).scatter_(0, place.reshape(-1), spread.reshape(-1))
     return factors if torch.equal(factors[place], spread) else None

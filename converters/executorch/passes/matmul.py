@@ -7,6 +7,8 @@ Why: XNNPACK packs the weights of a linear layer once, at loading; `matmul` brin
 
 from __future__ import annotations
 
+from torch import fx
+
 from converters.executorch.passes.editor import Editor, aten
 from converters.executorch.passes.weights import linear
 
@@ -17,7 +19,7 @@ def to_linear(editor: Editor) -> int:
     for node in editor.calls(aten.matmul.default, aten.mm.default):
         source, matrix = node.args
         value = editor.value(matrix)
-        if value is None or value.dim() != 2:
+        if value is None or value.dim() != 2 or not isinstance(source, fx.Node):
             continue
         with editor.before(node):
             editor.replace(node, linear(editor, source, value.T.contiguous()))

@@ -45,7 +45,8 @@ def remove(editor: Editor) -> int:
         with editor.before(node):
             editor.replace(node, editor.call(aten.reshape.default, node.args[0], list(shape(node))))
         count += 1
-    for node in editor.calls(*_PLAIN):
-        node.target = _PLAIN[node.target]
-        count += 1
+    for given, plain in _PLAIN.items():
+        for node in editor.calls(given):
+            node.target = plain
+            count += 1
     return count

@@ -14,7 +14,6 @@ from torch import fx
 from converters.executorch.passes.editor import Editor, argument, aten, shape
 from converters.executorch.passes.weights import Layer, bias_or_zero, layer, rebuilt
 
-
 # They take rows; widths tell whether they left the last axis alone.
 _PICKS = (aten.select.int, aten.slice.Tensor, aten.index.Tensor)
 

@@ -58,29 +58,29 @@ def _sunk(editor: Editor, node: fx.Node) -> bool:
 
 
 def _static(node: fx.Node) -> tuple[_Pick, int] | None:
-    source, axis, index = node.args
-    assert isinstance(source, fx.Node)
+    source = argument(node, "self")
     rank = len(shape(source))
-    return (_Pick(int(index), None), int(axis) % rank) if rank >= 3 and editable(source) else None  # type: ignore[call-overload]
+    if rank < 3 or not _is_computed(source):
+        return None
+    return _Pick(argument(node, "index"), None), argument(node, "dim") % rank
 
 
-def editable(node: fx.Node) -> bool:
+def _is_computed(node: fx.Node) -> bool:
     """Whether a node is computed, in float."""
     return node.op == "call_function" and node.meta["val"].dtype.is_floating_point
 
 
 def _end_token(editor: Editor, node: fx.Node) -> tuple[_Pick, int] | None:
     """x[[0], position], x: (1, L, C)."""
-    source, indices = node.args
-    assert isinstance(source, fx.Node)
-    if len(indices) != 2 or shape(source)[0] != 1 or len(shape(source)) != 3 or shape(indices[1]) != (1,):  # type: ignore[arg-type, index]
+    source, indices = argument(node, "self"), argument(node, "indices")
+    if len(indices) != 2 or shape(source)[0] != 1 or len(shape(source)) != 3 or shape(indices[1]) != (1,):
         return None
-    position = indices[1]  # type: ignore[index]
+    position = indices[1]
     editor.to_the_front(position)
     with editor.after(position):
         places = editor.constant(torch.arange(shape(source)[1]))
         hit = editor.call(aten.eq.Tensor, places, position)
-        row = editor.call(aten.reshape.default, editor.call(aten.to.dtype, hit, torch.float32), [1, 1, -1])
+        row = editor.call(aten.reshape.default, editor.call(aten.to.dtype, hit, source.meta["val"].dtype), [1, 1, -1])
     return _Pick(None, row), 1
 
 
@@ -91,7 +91,7 @@ def _plan(source: fx.Node, axis: int, reader: fx.Node) -> dict[fx.Node, int]:
     for node in reversed(list(source.graph.nodes)):
         requests = asked.get(node, set())
         axes = {axis for _, axis in requests}
-        if len(axes) != 1 or {reader for reader, _ in requests} != set(node.users) or not editable(node):
+        if len(axes) != 1 or {reader for reader, _ in requests} != set(node.users) or not _is_computed(node):
             continue
         at = axes.pop()
         sources = _sources(node, at)
@@ -145,8 +145,12 @@ class _Builder:
             if before == 1:
                 tokens = editor.call(aten.reshape.default, node, [1, length, behind])
                 row = editor.call(aten.bmm.default, pick.one_hot, tokens)
+            elif behind > 1:
+                tokens = editor.call(aten.reshape.default, node, [before, length, behind])
+                tokens = editor.call(aten.permute.default, tokens, [1, 0, 2])
+                tokens = editor.call(aten.reshape.default, tokens, [1, length, before * behind])
+                row = editor.call(aten.bmm.default, pick.one_hot, tokens)
             else:
-                assert behind == 1, f"no product picks axis {axis} of {size}"
                 tokens = editor.call(aten.reshape.default, node, [1, before, length])
                 row = editor.call(aten.bmm.default, tokens, editor.call(aten.reshape.default, pick.one_hot, [1, length, 1]))
             return editor.call(aten.reshape.default, row, result)
@@ -226,7 +230,7 @@ def _permute(node: fx.Node, axis: int) -> _Axes:
 
 def _transpose(node: fx.Node, axis: int) -> _Axes:
     rank = len(shape(node))
-    one, other = (int(dim) % rank for dim in node.args[1:])  # type: ignore[call-overload]
+    one, other = argument(node, "dim0") % rank, argument(node, "dim1") % rank
     return {_first(node): {one: other, other: one}.get(axis, axis)}
 
 

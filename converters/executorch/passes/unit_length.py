@@ -26,7 +26,7 @@ def rewrite(editor: Editor) -> int:
         assert isinstance(source, fx.Node)
         with editor.before(node):
             squares = editor.call(aten.mul.Tensor, source, source)
-            total = linear(editor, squares, torch.ones(1, shape(source)[-1]))
+            total = linear(editor, squares, torch.ones(1, shape(source)[-1], dtype=source.meta["val"].dtype))
             bounded = editor.call(aten.clamp.default, total, eps * eps)
             editor.replace(node, editor.call(aten.mul.Tensor, source, editor.call(aten.rsqrt.default, bounded)))
         count += 1

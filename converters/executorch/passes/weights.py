@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, fx
 
 from converters.executorch.passes.editor import Editor, argument, aten, shape
@@ -75,4 +74,4 @@ def linear(editor: Editor, source: fx.Node, weight: Tensor, bias: Tensor | None 
 
 def bias_or_zero(given: Layer) -> Tensor:
     """The bias, zeros where there is none."""
-    return torch.zeros(given.weight.shape[0]) if given.bias is None else given.bias
+    return given.weight.new_zeros(given.weight.shape[0]) if given.bias is None else given.bias
