@@ -45,7 +45,7 @@ class Artifact(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     layers: how each named weight is stored, where that differs between weights; `edgeclip convert --layers` takes it back.
     calibration: the hash of the inputs that the scheme looked at. min_cosine: what scheme `auto` promises of every embedding.
-    kept_fp32: results that float16 would ruin.
+    kept_fp32: results that float16 would ruin. passes: -NAME for a graph pass that was left out, +NAME for an inexact one.
     """
 
     tower: Tower
@@ -66,6 +66,7 @@ class Artifact(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     min_cosine: Annotated[float, Meta(ge=0, le=1)] | None = None
     layers: dict[str, str] | None = None
     kept_fp32: tuple[str, ...] = ()
+    passes: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, str, str | None, str]:

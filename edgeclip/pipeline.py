@@ -201,6 +201,7 @@ def _lower(
         min_cosine=lowered.min_cosine,
         layers=None if lowered.layers is None else dict(lowered.layers),
         kept_fp32=lowered.kept_fp32,
+        passes=recipe.passes,
     )
 
 

@@ -141,6 +141,7 @@ class Recipe:
 
     token_table: how the token embedding table is stored, where that differs from the scheme. calibration: the hash of the
     samples, where the scheme looks at any. layers: how each named weight is stored, where a table of them was given.
+    passes: what is different about the graph passes: -NAME leaves one out, +NAME applies one that is not exact.
     """
 
     model: str
@@ -154,6 +155,7 @@ class Recipe:
     convention: str | None = None
     layers: Mapping[str, str] | None = None
     seed: int = 0
+    passes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -173,3 +175,4 @@ class TargetOptions:
     goal: Goal = field(default_factory=Goal)
     layers: Mapping[str, Mapping[str, str]] | None = None
     seed: int = 0
+    passes: tuple[str, ...] | None = None

@@ -63,7 +63,8 @@ class Target(Protocol):
 
     The tuples of names begin with the default and are empty where there is nothing to choose; `runtimes` are names of
     `edgeclip.plugins.RUNTIMES` that run its artifacts, the preferred one first. token_tables: how the token embedding table
-    can be stored; None, the default, is as the scheme has it.
+    can be stored; None, the default, is as the scheme has it. passes: -NAME for each graph pass that can be left out, +NAME
+    for each that is applied only where it is asked for.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Target(Protocol):
     layouts: tuple[str, ...]
     token_tables: tuple[str, ...]
     conventions: tuple[str, ...]
+    passes: tuple[str, ...]
     runtimes: tuple[str, ...]
 
     def needed_os(self, scheme: str, forms: Collection[str] = ()) -> str | None:
@@ -123,6 +125,7 @@ def resolved(target: Target, options: TargetOptions, model: str, weights: str, t
     """The recipe of one artifact from options and defaults; what the target cannot do is an error that lists what it can."""
     scheme = _pick(f"scheme for {target.name}", options.scheme, target.schemes)
     assert scheme is not None
+    passes = {_pick(f"graph pass of {target.name}", name, target.passes) for name in options.passes or ()}
     recipe = Recipe(
         model=model,
         weights=weights,
@@ -135,6 +138,7 @@ def resolved(target: Target, options: TargetOptions, model: str, weights: str, t
         convention=_pick(f"convention for {target.name}", options.convention, target.conventions),
         layers=None if options.layers is None else options.layers.get(tower),
         seed=options.seed,
+        passes=tuple(sorted(name for name in passes if name is not None)),
     )
     if options.goal != Goal() and scheme != "auto":
         raise UsageError(f"--min-cosine and --max-mb are goals of --scheme auto, not of {scheme}")

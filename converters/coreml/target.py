@@ -32,6 +32,7 @@ class CoreMLTarget:
     layouts = ("ane", "plain")
     token_tables = ("fp16", "w8", "w4", "pal6", "pal4", "pal4-lut8")
     conventions = tuple(CONVENTIONS)
+    passes = ()
     runtimes = ("coreml", "mil")
 
     def needed_os(self, scheme: str, forms: Collection[str] = ()) -> str | None:

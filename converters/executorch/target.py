@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from converters.executorch.backends import partitioners
 from converters.executorch.inspection import inspect_program
+from converters.executorch.passes import PASS_CHOICES, apply_passes, chosen
 from converters.executorch.quantization import quantize
 from edgeclip.errors import ConversionError
 from edgeclip.models.towers import ExportedTower
@@ -31,6 +32,7 @@ class ExecuTorchTarget:
     layouts = ()
     token_tables = ()
     conventions = ()
+    passes = PASS_CHOICES
     runtimes = ("executorch",)
 
     def needed_os(self, scheme: str, forms: Collection[str] = ()) -> str | None:
@@ -46,14 +48,13 @@ class ExecuTorchTarget:
         self, exported: ExportedTower, recipe: Recipe, metadata: Mapping[str, str], path: Path, context: Context | None = None
     ) -> Lowered:
         from converters.executorch.lowering import lower
-        from converters.executorch.passes import apply_passes
 
         assert recipe.backend is not None
         progress = silent if context is None else context.progress
         try:
             with progress(f"lowering the {exported.tower} tower: executorch {recipe.scheme}"):
                 example = (exported.example,)
-                program, _ = apply_passes(exported.program, example)
+                program, _ = apply_passes(exported.program, example, chosen(recipe.passes))
                 program = quantize(program, example, recipe.scheme)
                 content = lower({"forward": program}, partitioners(recipe.backend, recipe.scheme)).buffer
         except (RuntimeError, ValueError, KeyError, TypeError, AssertionError) as error:

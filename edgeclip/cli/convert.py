@@ -36,6 +36,8 @@ from edgeclip.spec import TOWERS, Tower
 @click.option(
     "--layers", type=click.Path(path_type=Path), metavar="FILE", help="A form for each weight: JSON, or a bundle of auto's."
 )
+@click.option("--without-pass", "without_passes", multiple=True, metavar="P", help="executorch: leave a graph pass out.")
+@click.option("--with-pass", "with_passes", multiple=True, metavar="P", help="executorch: a graph pass that is not exact.")
 @click.option(
     "--calibration-images", type=click.Path(path_type=Path), metavar="DIR", help="Pictures for w8a8 and auto. Default: drawn."
 )
@@ -60,6 +62,8 @@ def command(
     max_mb: float | None,
     seed: int,
     layers: Path | None,
+    without_passes: tuple[str, ...],
+    with_passes: tuple[str, ...],
     calibration_images: Path | None,
     calibration_texts: Path | None,
     out: Path | None,
@@ -84,6 +88,7 @@ def command(
         convention=convention,
         goal=Goal(min_cosine, max_mb),
         seed=seed,
+        passes=(*(f"-{name}" for name in without_passes), *(f"+{name}" for name in with_passes)) or None,
     )
     options = [_options(target, given, layers, len(targets)) for target in dict.fromkeys(targets)]
     out = Path("artifacts") / name if out is None else out
@@ -129,6 +134,7 @@ _CHOICES = {
     "layout": "layouts",
     "token_table": "token_tables",
     "convention": "conventions",
+    "passes": "passes",
 }
 
 

@@ -19,6 +19,8 @@ from edgeclip.models import MODELS
 from edgeclip.models.pair import EncoderPair
 from edgeclip.models.towers import build_tower, example_input, prepare_for_export
 from edgeclip.models.weights import load_model
+from edgeclip.recipe import TargetOptions
+from edgeclip.target import resolved
 from tests.support.live import pictures, token_ids
 
 PRECISIONS = pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-13), (torch.float32, 1e-6)])
@@ -318,7 +320,7 @@ def test_padding_keeps_the_mean_out_of_the_convolution():
 
 def test_the_gelu_that_is_not_exact_is_applied_on_request_within_its_stated_error():
     assert "gelu-sigmoid" not in {step.name for step in chosen()}
-    assert [step.name for step in chosen(extra=["gelu-sigmoid"])][-1] == "gelu-sigmoid"
+    assert [step.name for step in chosen(["+gelu-sigmoid"])][-1] == "gelu-sigmoid"
     example = torch.linspace(-9, 9, 200_001)[None]
     module = Lambda(lambda m, x: F.gelu(x))
     editor, counts = edited(module, example, ("gelu-sigmoid",))
@@ -328,9 +330,17 @@ def test_the_gelu_that_is_not_exact_is_applied_on_request_within_its_stated_erro
 
 
 def test_passes_are_switched_by_name():
-    assert {"attention", "layer-norm"} & {step.name for step in chosen(without=["attention", "layer-norm"])} == set()
-    with pytest.raises(UsageError, match=r"graph pass.*'atention'.*attention"):
-        chosen(without=["atention"])
+    left = {step.name for step in chosen(["-attention", "-layer-norm"])}
+    assert left == {step.name for step in chosen()} - {"attention", "layer-norm"}
+
+
+def test_passes_that_do_not_exist_are_refused():
+    from converters.executorch.target import TARGET
+
+    with pytest.raises(UsageError, match=r"graph pass of executorch '-atention'.*-attention"):
+        resolved(TARGET, TargetOptions("executorch", passes=("-atention",)), "tinyclip-demo", "", "image")
+    recipe = resolved(TARGET, TargetOptions("executorch", passes=("-attention",)), "tinyclip-demo", "", "image")
+    assert recipe.passes == ("-attention",)
 
 
 TOWERS = [(model, tower) for model in ("mobileclip-demo", "tinyclip-demo") for tower in ("image", "text")]
@@ -356,7 +366,7 @@ def towers():
 @pytest.mark.parametrize("without", [None, *(step.name for step in chosen())])
 def test_a_tower_keeps_its_embeddings_whatever_pass_is_left_out(towers, model, tower, without):
     _, program, inputs, wanted = towers[model, tower]
-    editor, _ = edited(program, None, [step.name for step in chosen(without=[without] if without else [])])
+    editor, _ = edited(program, None, [step.name for step in chosen([f"-{without}"] if without else [])])
     with torch.no_grad():
         assert_close(torch.cat([editor.module(row[None]) for row in inputs]), wanted, 1e-10)
 

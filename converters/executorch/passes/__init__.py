@@ -27,7 +27,6 @@ from converters.executorch.passes import (
     unit_length,
 )
 from converters.executorch.passes.editor import Editor
-from edgeclip.registry import unknown
 
 
 @dataclass(frozen=True)
@@ -60,12 +59,14 @@ PASSES = (
 )
 
 
-def chosen(without: Collection[str] = (), extra: Collection[str] = ()) -> tuple[Pass, ...]:
-    """The exact passes but those in `without`, and the inexact ones in `extra`. Raises UsageError for unknown names."""
-    for name in (*without, *extra):
-        if name not in {step.name for step in PASSES}:
-            raise unknown("graph pass", name, [step.name for step in PASSES])
-    return tuple(step for step in PASSES if (step.exact or step.name in extra) and step.name not in without)
+# -NAME leaves an exact pass out, +NAME applies one that is not.
+PASS_CHOICES = tuple(f"{'-' if step.exact else '+'}{step.name}" for step in PASSES)
+
+
+def chosen(changes: Collection[str] = ()) -> tuple[Pass, ...]:
+    """The exact passes, with these changes of `PASS_CHOICES`."""
+    assert set(changes) <= set(PASS_CHOICES), changes
+    return tuple(step for step in PASSES if (f"-{step.name}" not in changes if step.exact else f"+{step.name}" in changes))
 
 
 def apply_passes(
