@@ -41,6 +41,7 @@ FITTING = frozenset(
 HOLDING = frozenset(
     {
         "edgeclip.models.hybrid_text.ConvMlp",
+        "edgeclip.models.hybrid_text.MixerBranches",
         "edgeclip.models.hybrid_text.RepMixer",
         "timm.layers.conv_bn_act.ConvNormAct",
         "timm.layers.squeeze_excite.SEModule",
@@ -54,6 +55,7 @@ HOLDING = frozenset(
         "timm.models.fastvit.RepMixer",
         "timm.models.fastvit.RepMixerBlock",
         "timm.models.fastvit.ReparamLargeKernelConv",
+        "torch.nn.modules.container.ModuleList",
         "torch.nn.modules.container.Sequential",
     }
 )
