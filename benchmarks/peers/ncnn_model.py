@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from latency.case import Case
 from latency.contender import Contender, Encode
 
 _STEM = "tower"
+_PLAIN = ("no-ops", "constants", "matmul", "pooling", "attention", "layer-scale", "norm-affine")
 _NARROW = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage")
 
 
@@ -20,7 +22,7 @@ def _build(case: Case, folder: Path) -> None:
 
     example = case.example()
     traced = folder / f"{_STEM}.pt"
-    torch.jit.trace(case.fused(), example, check_trace=False).save(str(traced))  # type: ignore[no-untyped-call]
+    torch.jit.trace(_plain(case, example), example, check_trace=False).save(str(traced))  # type: ignore[no-untyped-call]
     kind = "f32" if example.is_floating_point() else "i32"
     shape = f"inputshape=[{','.join(map(str, example.shape))}]{kind}"
     done = subprocess.run(
@@ -36,6 +38,17 @@ def _build(case: Case, folder: Path) -> None:
     layers = {line.split()[0] for line in param.read_text("utf-8").splitlines()[2:] if line.strip()}
     if foreign := sorted(layer for layer in layers if "." in layer):
         raise RuntimeError(f"ncnn has no layer for {', '.join(foreign)}")
+
+
+def _plain(case: Case, example: Any) -> Any:
+    """The tower with attention as plain products, which are exact: pnnx translates neither `unbind` nor five axes."""
+    import torch
+
+    from converters.executorch.passes import apply_passes, chosen
+
+    program = torch.export.export(case.fused(), (example,), strict=False)
+    others = [f"-{step.name}" for step in chosen() if step.name not in _PLAIN]
+    return apply_passes(program, (example,), chosen(others))[0].module()
 
 
 def _load(_: Case, folder: Path, threads: int) -> Encode:
@@ -64,7 +77,7 @@ CONTENDERS = (
         name="ncnn",
         label="ncnn fp32",
         packages=("ncnn", "pnnx", "torch"),
-        sources=("benchmarks/peers/ncnn_model.py",),
+        sources=("benchmarks/peers/ncnn_model.py", "converters/executorch/passes"),
         build=_build,
         load=_load,
     ),
