@@ -204,7 +204,7 @@ CASES = [
     ("channel-multiplier", Multiplied, (1, 6, 9, 9), 1, [], ("no-ops",)),
     *(
         ("large-depthwise", partial(depthwise, kernel, stride), (1, 6, 17, 14), 1, [], ())
-        for kernel in ((7, 7), (9, 3), (5, 7), (11, 9))
+        for kernel in ((7, 7), (9, 9), (11, 11))
         for stride in (1, 2)
     ),
 ]
