@@ -33,6 +33,16 @@ class MissingPackageError(EdgeclipError):
     """A package that a target or runtime needs is not installed, or does not exist for this system."""
 
 
+class NotRunnableError(EdgeclipError):
+    """A whole artifact that nothing on this machine can run."""
+
+
+class CoverageError(EdgeclipError):
+    """A lowering that leaves more to the CPU's portable kernels than was asked for."""
+
+    exit_status = 1
+
+
 class BudgetError(EdgeclipError):
     """A conversion that was done, but exceeds what was asked for."""
 

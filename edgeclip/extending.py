@@ -69,7 +69,7 @@ def carry_over(existing: Bundle, kept: tuple[Artifact, ...], folder: Path) -> No
         existing.verified_path(artifact)
     manifest = existing.manifest
     gone = {MANIFEST_FILE, RESULT_FILE, *(entry.path for entry in manifest.files)}
-    gone |= {artifact.path for artifact in manifest.artifacts if artifact not in kept}
+    gone |= {artifact.path for artifact in manifest.artifacts} - {artifact.path for artifact in kept}
 
     def listed(place: str, names: list[str]) -> set[str]:
         at = Path(place).relative_to(existing.path)

@@ -28,7 +28,7 @@ def inspect(path: Path, progress: Progress = silent, neural_engine: bool = False
         target: Target = TARGETS[artifact.target].load()
         with progress(f"reading {artifact.label}"):
             where = bundle.verified_path(artifact)
-            entry = {"artifact": artifact.path, **target.inspect(where)}
+            entry = {"artifact": artifact.path, **target.inspect(where, artifact.method)}
             if neural_engine and artifact in placed:
                 entry["neural_engine"] = PLACEMENTS[artifact.target].load()(where, _options(artifact))
             contents.append(entry)

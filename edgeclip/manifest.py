@@ -40,12 +40,26 @@ class Embedding(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     space_id: str
 
 
+class LeftBehind(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Operations of one kind that no delegate took, and the partitioner's reason."""
+
+    op: str
+    count: Annotated[int, Meta(ge=1)]
+    why: str
+
+
+Percent = Annotated[float, Meta(ge=0, le=100)]
+
+
 class Artifact(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One converted tower. `sha256` of a folder is that of its listing, see `tree_sha256`.
 
     layers: how each named weight is stored, where that differs between weights; `edgeclip convert --layers` takes it back.
     calibration: the hash of the inputs that the scheme looked at. min_cosine: what scheme `auto` promises of every embedding.
     kept_fp32: results that float16 would ruin. passes: -NAME for a graph pass that was left out, +NAME for an inexact one.
+    method: which of the file's methods the tower is. checked: `run`, it was run where it was converted; `lowered`, nothing
+    there could run it. delegates: how many of each kind, and delegated_percent of the operations (delegated_macs_percent of the
+    multiply-accumulates) are in them; left: the others.
     """
 
     tower: Tower
@@ -67,6 +81,12 @@ class Artifact(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     layers: dict[str, str] | None = None
     kept_fp32: tuple[str, ...] = ()
     passes: tuple[str, ...] = ()
+    method: str = "forward"
+    checked: Literal["run", "lowered"] = "run"
+    delegates: dict[str, int] = {}
+    delegated_percent: Percent | None = None
+    delegated_macs_percent: Percent | None = None
+    left: tuple[LeftBehind, ...] = ()
 
     @property
     def key(self) -> tuple[str, str, str | None, str]:
@@ -122,10 +142,14 @@ def read_manifest(path: Path) -> Manifest:
         raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(f"{path}: not a valid manifest: {error}") from error
-    paths = [artifact.path for artifact in manifest.artifacts] + [entry.path for entry in manifest.files]
+    artifacts = manifest.artifacts
+    # Methods of one file are artifacts of their own, which agree on the file.
+    stored = {(artifact.path, artifact.target, artifact.sha256, artifact.size_bytes) for artifact in artifacts}
+    paths = [entry[0] for entry in stored] + [entry.path for entry in manifest.files]
     for relative in (*paths, manifest.golden):
         check_relative(relative, path)
-    if len(set(paths)) != len(paths) or len({a.key for a in manifest.artifacts}) != len(manifest.artifacts):
+    distinct = {artifact.key for artifact in artifacts}, {(artifact.path, artifact.method) for artifact in artifacts}
+    if len(set(paths)) != len(paths) or any(len(names) != len(artifacts) for names in distinct):
         raise BundleError(f"{path}: two entries for one path or artifact")
     return manifest
 

@@ -8,9 +8,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec import structs
 
 from edgeclip.bundle_writer import BundleWriter, reporting_no_room
 from edgeclip.cache import cache_folder
@@ -18,7 +19,7 @@ from edgeclip.calibration import Calibration, Samples
 from edgeclip.data.licences import licence_text
 from edgeclip.data.tokenizer import FOLDER as TOKENIZER_FOLDER
 from edgeclip.data.tokenizer import ClipBpe
-from edgeclip.errors import BudgetError, BundleError, ConversionError
+from edgeclip.errors import BudgetError, BundleError, ConversionError, CoverageError, NotRunnableError, UsageError
 from edgeclip.extending import carry_over, check_free, check_space, existing_bundle, kept_artifacts
 from edgeclip.golden import write_golden
 from edgeclip.manifest import (
@@ -35,16 +36,16 @@ from edgeclip.manifest import (
 from edgeclip.models import MODELS
 from edgeclip.plugins import RUNTIMES, TARGETS
 from edgeclip.progress import Progress, silent
-from edgeclip.recipe import UNIT_TOLERANCE, Recipe, TargetOptions
-from edgeclip.spec import TOWERS, Scoring, Tower
-from edgeclip.target import Context, Target, resolved
+from edgeclip.recipe import MIN_DELEGATED, UNIT_TOLERANCE, Recipe, TargetOptions
+from edgeclip.spec import TOWERS, ModelSpec, Scoring, Tower
+from edgeclip.target import Context, JoiningTarget, Lowered, Part, Target, resolved
 
 if TYPE_CHECKING:
     from edgeclip.models.weights import LoadedModel
 
 GOLDEN_FILE = "golden.npz"
 LICENCE_FILE = "LICENSE.txt"
-_TOOLS = ("edgeclip", "torch", "coremltools", "executorch", "open_clip_torch", "timm", "numpy")
+_TOOLS = ("edgeclip", "torch", "coremltools", "executorch", "openvino", "open_clip_torch", "timm", "numpy")
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ def convert(
     asked = {(job.target.name, job.tower) for job in jobs}
     for job in jobs:
         job.recipe(model, "")  # what cannot be done is an error before anything heavy begins
+        if job.options.single_file and len(towers) < len(TOWERS):
+            raise UsageError("--single-file: it holds both towers; drop --tower")
     calibration = calibration or Calibration()
     calibration.check()
     weights = spec.default_weights if weights is None else weights
@@ -117,10 +120,9 @@ def convert(
             files = _write_files(writer.folder, loaded)
         made = tuple(_lower_all(loaded, jobs, writer.folder, Samples(loaded, calibration), progress))
         _check_budget(jobs, made)
+        unchecked = Bundle(writer.folder, _manifest(loaded, (*kept, *made), files))
+        made = tuple(_checked(unchecked, artifact, progress) for artifact in made)
         manifest = _manifest(loaded, (*kept, *made), files)
-        for artifact in made:
-            with progress(f"running {artifact.label} once"):
-                _run_once(Bundle(writer.folder, manifest), artifact)
         writer.commit(manifest)
     wall_s = time.perf_counter() - started
     return ConvertResult(out, made, manifest, wall_s, peak_rss_mb())
@@ -142,6 +144,7 @@ def _lower_all(loaded: LoadedModel, jobs: list[_Job], folder: Path, samples: Sam
     """Lower each tower for every target; targets that take it as it is share one export."""
     from edgeclip.models.towers import export_tower
 
+    waiting: dict[str, list[Part]] = {}  # by target: towers that go into one file
     for tower in TOWERS:
         shared = None
         for job in jobs:
@@ -155,39 +158,54 @@ def _lower_all(loaded: LoadedModel, jobs: list[_Job], folder: Path, samples: Sam
                 with progress(f"exporting the {tower} tower{how}"):
                     exported = export_tower(loaded.pair, loaded.spec, tower, rewrite)
             shared = exported if rewrite is None else shared
-            yield _lower(loaded, job, jobs, recipe, exported, folder, samples, progress)
+            context = _context(loaded, job, jobs, samples, progress)
+            parts = waiting.setdefault(job.target.name, [])
+            parts.append(Part(exported, recipe, artifact_metadata(loaded, tower, recipe.scheme), context))
+            if not recipe.single_file or tower == TOWERS[-1]:
+                yield from _lower(loaded, job, parts, folder, samples)
+                parts.clear()
 
 
-def _lower(
-    loaded: LoadedModel,
-    job: _Job,
-    jobs: list[_Job],
-    recipe: Recipe,
-    exported: Any,
-    folder: Path,
-    samples: Samples,
-    progress: Progress,
-) -> Artifact:
-    spec, tower, target = loaded.spec, exported.tower, job.target
-    path = folder / target.name / f"{target.file_stem(spec, tower, recipe.convention)}{target.suffix}"
-    path.parent.mkdir(exist_ok=True)
-    goal = job.options.goal
-    context = Context(
+def _context(loaded: LoadedModel, job: _Job, jobs: list[_Job], samples: Samples, progress: Progress) -> Context:
+    goal, tower = job.options.goal, job.tower
+    ours = [other for other in jobs if other.target is job.target]
+    return Context(
         samples=lambda: samples.inputs(tower),
         originals=lambda: samples.embeddings(tower),
         drawn=samples.are_drawn(tower),
-        goal=replace(goal, max_mb=goal.max_mb and goal.max_mb * _share(loaded, tower, [j for j in jobs if j.target is target])),
+        goal=replace(goal, max_mb=goal.max_mb and goal.max_mb * _share(loaded, tower, ours)),
         cache=cache_folder() / "auto",
         progress=progress,
     )
-    lowered = target.lower(exported, recipe, artifact_metadata(loaded, tower, recipe.scheme), path, context)
+
+
+def _lower(loaded: LoadedModel, job: _Job, parts: list[Part], folder: Path, samples: Samples) -> Iterator[Artifact]:
+    """One file: of one tower, or of all where the recipe says so."""
+    spec, target, recipe = loaded.spec, job.target, parts[0].recipe
+    stem = spec.file_stem if recipe.single_file else target.file_stem(spec, job.tower, recipe.convention)
+    path = folder / target.name / f"{stem}{target.suffix}"
+    path.parent.mkdir(exist_ok=True)
+    if recipe.single_file:
+        assert isinstance(target, JoiningTarget)
+        results = target.join(parts, path)
+    else:
+        results = tuple(target.lower(part.exported, part.recipe, part.metadata, path, part.context) for part in parts)
+    for part, lowered in zip(parts, results, strict=True):
+        artifact = _artifact(spec, target, part, lowered, path, samples)
+        _check_coverage(artifact, job.options.min_delegated)
+        yield artifact
+
+
+def _artifact(spec: ModelSpec, target: Target, part: Part, lowered: Lowered, path: Path, samples: Samples) -> Artifact:
+    recipe, tower = part.recipe, part.exported.tower
     interface = target.interface(spec, tower, recipe.convention)
+    delegation = lowered.delegation
     return Artifact(
         tower=tower,
         target=recipe.target,
         backend=recipe.backend,
         scheme=recipe.scheme,
-        path=path.relative_to(folder).as_posix(),
+        path=f"{path.parent.name}/{path.name}",
         sha256=content_sha256(path),
         size_bytes=size_bytes(path),
         inputs=interface.inputs,
@@ -202,7 +220,24 @@ def _lower(
         layers=None if lowered.layers is None else dict(lowered.layers),
         kept_fp32=lowered.kept_fp32,
         passes=recipe.passes,
+        method=lowered.method,
+        delegates={} if delegation is None else dict(delegation.delegates),
+        delegated_percent=None if delegation is None else delegation.ops_percent,
+        delegated_macs_percent=None if delegation is None else delegation.macs_percent,
+        left=() if delegation is None else delegation.left,
     )
+
+
+def _check_coverage(artifact: Artifact, wanted: float | None) -> None:
+    """Delegates take as much of an artifact as they have to."""
+    least = MIN_DELEGATED if wanted is None else wanted
+    share = artifact.delegated_percent
+    if share is not None and share < least:
+        left = ", ".join(f"{rest.count} x {rest.op} ({rest.why})" for rest in artifact.left)
+        raise CoverageError(
+            f"{artifact.label}: {share:.1f} % of the operations are in delegates, --min-delegated asks for {least:g};"
+            f" nothing was written. Left behind: {left}"
+        )
 
 
 def _share(loaded: LoadedModel, tower: Tower, jobs: list[_Job]) -> float:
@@ -214,7 +249,7 @@ def _share(loaded: LoadedModel, tower: Tower, jobs: list[_Job]) -> float:
 def _check_budget(jobs: list[_Job], made: tuple[Artifact, ...]) -> None:
     """The packages of a target together are within its `--max-mb`."""
     for target, most in {job.target.name: job.options.goal.max_mb for job in jobs}.items():
-        size = sum(artifact.size_bytes for artifact in made if artifact.target == target) / 1e6
+        size = sum({artifact.path: artifact.size_bytes for artifact in made if artifact.target == target}.values()) / 1e6
         if most is not None and size > most:
             raise BudgetError(
                 f"{target}: {size:.1f} MB is the smallest found, over --max-mb {most:g}; lower --min-cosine or raise --max-mb"
@@ -270,6 +305,16 @@ def tool_versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def _checked(bundle: Bundle, artifact: Artifact, progress: Progress) -> Artifact:
+    """The artifact, with what its manifest says of having been run."""
+    try:
+        with progress(f"running {artifact.label} once"):
+            _run_once(bundle, artifact)
+    except NotRunnableError:
+        return structs.replace(artifact, checked="lowered")
+    return structs.replace(artifact, checked="run")
 
 
 def _run_once(bundle: Bundle, artifact: Artifact) -> None:

@@ -107,6 +107,9 @@ for _scheme in (
 ):
     SCHEMES.add(_scheme.name, _scheme)
 
+# Percent of a graph's operations that a delegate has to take. A text tower's token lookup and the pick of its end token stay
+# outside by design: four operations of a hundred or more.
+MIN_DELEGATED = 95.0
 # A set of inputs that all land on nearly one embedding proves nothing, whatever the errors are.
 DEGENERATE_COSINE = 0.98
 # Embeddings have length 1 to within float16's rounding; without the normalisation they are nowhere near it.
@@ -141,7 +144,8 @@ class Recipe:
 
     token_table: how the token embedding table is stored, where that differs from the scheme. calibration: the hash of the
     samples, where the scheme looks at any. layers: how each named weight is stored, where a table of them was given.
-    passes: what is different about the graph passes: -NAME leaves one out, +NAME applies one that is not exact.
+    passes: what is different about the graph passes: -NAME leaves one out, +NAME applies one that is not exact. single_file:
+    whether both towers are methods of one file.
     """
 
     model: str
@@ -156,13 +160,15 @@ class Recipe:
     layers: Mapping[str, str] | None = None
     seed: int = 0
     passes: tuple[str, ...] = ()
+    single_file: bool = False
 
 
 @dataclass(frozen=True)
 class TargetOptions:
     """What the user chose for one target; None means the target's default.
 
-    layers: for each tower, how each named weight is stored, as the manifest of an earlier conversion has it.
+    layers: for each tower, how each named weight is stored, as the manifest of an earlier conversion has it. min_delegated: the
+    percentage of operations that have to be in delegates, `MIN_DELEGATED` by default.
     """
 
     target: str
@@ -176,3 +182,5 @@ class TargetOptions:
     layers: Mapping[str, Mapping[str, str]] | None = None
     seed: int = 0
     passes: tuple[str, ...] | None = None
+    single_file: bool | None = None
+    min_delegated: float | None = None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from edgeclip.errors import UsageError
 from edgeclip.progress import Progress, silent
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
+    from edgeclip.manifest import LeftBehind
     from edgeclip.models.towers import ExportedTower
 
 
@@ -29,16 +30,29 @@ class Interface:
 
 
 @dataclass(frozen=True)
+class Delegation:
+    """Delegates by name, how much of the operations and of the multiply-accumulates they take, and the other operations."""
+
+    delegates: Mapping[str, int]
+    ops_percent: float
+    macs_percent: float
+    left: tuple[LeftBehind, ...]
+
+
+@dataclass(frozen=True)
 class Lowered:
     """What a lowering decided besides the artifact: how each weight is stored, which results stay in float32.
 
-    calibrated: whether it looked at the calibration samples. min_cosine: what scheme `auto` promises.
+    calibrated: whether it looked at the calibration samples. min_cosine: what scheme `auto` promises. method: of the file.
+    delegation: how much of it runs in delegates, for targets that have them.
     """
 
     layers: Mapping[str, str] | None = None
     kept_fp32: tuple[str, ...] = ()
     calibrated: bool = False
     min_cosine: float | None = None
+    method: str = "forward"
+    delegation: Delegation | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +70,16 @@ class Context:
     goal: Goal = field(default_factory=Goal)
     cache: Path | None = None
     progress: Progress = silent
+
+
+@dataclass(frozen=True)
+class Part:
+    """A tower on its way into a file: what `Target.lower` is given."""
+
+    exported: ExportedTower
+    recipe: Recipe
+    metadata: Mapping[str, str]
+    context: Context | None = None
 
 
 class Target(Protocol):
@@ -77,6 +101,9 @@ class Target(Protocol):
     conventions: tuple[str, ...]
     passes: tuple[str, ...]
     runtimes: tuple[str, ...]
+
+    def schemes_with(self, backend: str | None) -> tuple[str, ...]:
+        """What a backend can do, the default first; `schemes` is that of the default backend."""
 
     def needed_os(self, scheme: str, forms: Collection[str] = ()) -> str | None:
         """The earliest OS floor that a scheme, and weights in these forms, can have; None where there are no floors."""
@@ -101,8 +128,16 @@ class Target(Protocol):
     def stated_scheme(self, path: Path) -> str | None:
         """The scheme that an artifact says it was made with; None where its format has no room for that."""
 
-    def inspect(self, path: Path) -> dict[str, Any]:
+    def inspect(self, path: Path, method: str = "forward") -> dict[str, Any]:
         """Ops and weights by type, delegates and the like, as plain JSON values."""
+
+
+@runtime_checkable
+class JoiningTarget(Protocol):
+    """A target that can put both towers into one file."""
+
+    def join(self, parts: Sequence[Part], path: Path) -> tuple[Lowered, ...]:
+        """As `Target.lower`, for several towers at once: each is a method of the file, named in what is returned."""
 
 
 def tower_interface(
@@ -123,14 +158,17 @@ def tower_interface(
 
 def resolved(target: Target, options: TargetOptions, model: str, weights: str, tower: Tower) -> Recipe:
     """The recipe of one artifact from options and defaults; what the target cannot do is an error that lists what it can."""
-    scheme = _pick(f"scheme for {target.name}", options.scheme, target.schemes)
+    backend = _pick(f"backend for {target.name}", options.backend, target.backends)
+    where = target.name if options.backend is None else f"{target.name}/{backend}"
+    scheme = _pick(f"scheme for {where}", options.scheme, target.schemes_with(backend))
     assert scheme is not None
+    _check_delegation(target, options)
     passes = {_pick(f"graph pass of {target.name}", name, target.passes) for name in options.passes or ()}
     recipe = Recipe(
         model=model,
         weights=weights,
         target=target.name,
-        backend=_pick(f"backend for {target.name}", options.backend, target.backends),
+        backend=backend,
         scheme=scheme,
         min_os=_floor(target, options, scheme),
         layout=_pick(f"layout for {target.name}", options.layout, target.layouts),
@@ -139,6 +177,7 @@ def resolved(target: Target, options: TargetOptions, model: str, weights: str, t
         layers=None if options.layers is None else options.layers.get(tower),
         seed=options.seed,
         passes=tuple(sorted(name for name in passes if name is not None)),
+        single_file=bool(options.single_file),
     )
     if options.goal != Goal() and scheme != "auto":
         raise UsageError(f"--min-cosine and --max-mb are goals of --scheme auto, not of {scheme}")
@@ -150,6 +189,19 @@ def resolved(target: Target, options: TargetOptions, model: str, weights: str, t
         raise UsageError("--token-table: the table of --layers says how the token table is stored, change it there")
     target.check(recipe)
     return recipe
+
+
+def _check_delegation(target: Target, options: TargetOptions) -> None:
+    """What only a target with delegates, or with several methods a file, can be asked for."""
+    if options.single_file and not isinstance(target, JoiningTarget):
+        raise UsageError(f"--single-file: a file of {target.name} holds one tower; drop it")
+    wanted = options.min_delegated
+    if wanted is None:
+        return
+    if not target.backends:
+        raise UsageError(f"--min-delegated: {target.name} has no delegates; drop it")
+    if not 0 <= wanted <= 100:
+        raise UsageError(f"--min-delegated {wanted:g}: give a percentage from 0 to 100")
 
 
 def _floor(target: Target, options: TargetOptions, scheme: str) -> str | None:

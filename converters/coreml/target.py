@@ -35,6 +35,9 @@ class CoreMLTarget:
     passes = ()
     runtimes = ("coreml", "mil")
 
+    def schemes_with(self, backend: str | None) -> tuple[str, ...]:
+        return self.schemes
+
     def needed_os(self, scheme: str, forms: Collection[str] = ()) -> str | None:
         return needed_os(scheme, *forms)
 
@@ -70,7 +73,7 @@ class CoreMLTarget:
     def stated_scheme(self, path: Path) -> str | None:
         return Package(path).model.description.metadata.userDefined.get("edgeclip.scheme")
 
-    def inspect(self, path: Path) -> dict[str, Any]:
+    def inspect(self, path: Path, method: str = "forward") -> dict[str, Any]:
         return inspect_package(path)
 
 

@@ -32,15 +32,20 @@ _XNN_TYPES = {
 }
 
 
-def inspect_program(path: Path) -> dict[str, Any]:
-    """Ops by type (in delegates and outside), delegates and their share of the ops, weights by data type."""
+def inspect_program(path: Path, method: str = "forward") -> dict[str, Any]:
+    """One method: ops by type (in delegates and outside), delegates, their share of the ops, weights by data type.
+
+    What is inside delegates other than XNNPACK's is not known; then there is no share, and their sizes are in `opaque_bytes`.
+    """
     from executorch.exir._serialize._program import deserialize_pte_binary
     from executorch.exir.scalar_type import ScalarType
     from executorch.exir.schema import DelegateCall, KernelCall, Tensor
 
     try:
         program = deserialize_pte_binary(path.read_bytes()).program
-        plan = program.execution_plan[0]
+        plan = next(plan for plan in program.execution_plan if plan.name == method)
+    except StopIteration:
+        raise BundleError(f"{path}: has no method {method!r}; convert the model again") from None
     except (ValueError, RuntimeError, KeyError, IndexError, TypeError, AssertionError, OSError, struct.error) as error:
         raise BundleError(f"{path}: damaged ExecuTorch program ({error}); convert the model again") from error
     outside: Counter[str] = Counter()
@@ -55,9 +60,12 @@ def inspect_program(path: Path) -> dict[str, Any]:
                 outside[plan.operators[call.op_index].name.split("::")[-1]] += 1
             elif isinstance(call, DelegateCall):
                 delegates[plan.delegates[call.delegate_index].id] += 1
+    opaque: Counter[str] = Counter()
     for delegate in plan.delegates:
-        if delegate.id == "XnnpackBackend":
-            payload = bytes(program.backend_delegate_data[delegate.processed.index].data)
+        payload = bytes(program.backend_delegate_data[delegate.processed.index].data)
+        if delegate.id != "XnnpackBackend":
+            opaque[delegate.id] += len(payload)
+        else:
             _count_xnnpack(_xnnpack_graph(payload, path), inside, values, size)
     for value in plan.values:
         tensor = value.val
@@ -74,7 +82,8 @@ def inspect_program(path: Path) -> dict[str, Any]:
         "ops": dict(ops.most_common()),
         "weights": {name: {"values": values[name], "bytes": size[name]} for name in sorted(values)},
         "delegates": dict(delegates.most_common()),
-        "delegated_percent": round(100 * sum(inside.values()) / total, 1) if total else 0.0,
+        "delegated_percent": None if opaque else round(100 * sum(inside.values()) / total, 1) if total else 0.0,
+        "opaque_bytes": dict(opaque),
     }
 
 

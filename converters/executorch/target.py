@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from converters.executorch.backends import partitioners
+from converters.executorch.backends import BACKENDS, Backend
 from converters.executorch.inspection import inspect_program
 from converters.executorch.passes import PASS_CHOICES, apply_passes, chosen
 from converters.executorch.quantization import quantize
-from edgeclip.errors import ConversionError
+from edgeclip.errors import ConversionError, UsageError
 from edgeclip.models.towers import ExportedTower
 from edgeclip.progress import silent
 from edgeclip.recipe import Recipe
 from edgeclip.spec import ModelSpec, Tower
-from edgeclip.target import Context, Interface, Lowered, tower_interface
+from edgeclip.target import Context, Interface, Lowered, Part, tower_interface
 
 if TYPE_CHECKING:
     from torch import nn
+    from torch.export import ExportedProgram
 
 
 class ExecuTorchTarget:
-    """Programs of static shape, batch 1, with one method `forward`."""
+    """Programs of static shape, batch 1: a file with the method `forward` for each tower, or one with a method for each."""
 
     name = "executorch"
     suffix = ".pte"
     schemes = ("fp32", "w8")
-    backends = ("xnnpack",)
+    backends = tuple(BACKENDS)
     os_floors = ()
     layouts = ()
     token_tables = ()
@@ -35,11 +37,18 @@ class ExecuTorchTarget:
     passes = PASS_CHOICES
     runtimes = ("executorch",)
 
+    def schemes_with(self, backend: str | None) -> tuple[str, ...]:
+        own = BACKENDS[backend or self.backends[0]].schemes
+        return self.schemes if own is None else own
+
     def needed_os(self, scheme: str, forms: Collection[str] = ()) -> str | None:
         return None
 
     def check(self, recipe: Recipe) -> None:
-        return
+        backend = _backend(recipe)
+        backend.check_installed()
+        if recipe.passes and not backend.rewritten:
+            raise UsageError(f"--backend {backend.name}: takes the graph as it is; drop --without-pass and --with-pass")
 
     def rewrite(self, layout: str | None) -> Callable[[nn.Module], nn.Module] | None:
         return None
@@ -47,20 +56,27 @@ class ExecuTorchTarget:
     def lower(
         self, exported: ExportedTower, recipe: Recipe, metadata: Mapping[str, str], path: Path, context: Context | None = None
     ) -> Lowered:
+        return self._write({"forward": Part(exported, recipe, metadata, context)}, path)[0]
+
+    def join(self, parts: Sequence[Part], path: Path) -> tuple[Lowered, ...]:
+        return self._write({_METHODS[part.exported.tower]: part for part in parts}, path)
+
+    def _write(self, parts: Mapping[str, Part], path: Path) -> tuple[Lowered, ...]:
         from converters.executorch.lowering import lower
 
-        assert recipe.backend is not None
-        progress = silent if context is None else context.progress
+        first = next(iter(parts.values()))
+        progress = silent if first.context is None else first.context.progress
+        towers = " and ".join(part.exported.tower for part in parts.values())
         try:
-            with progress(f"lowering the {exported.tower} tower: executorch {recipe.scheme}"):
-                example = (exported.example,)
-                program, _ = apply_passes(exported.program, example, chosen(recipe.passes))
-                program = quantize(program, example, recipe.scheme)
-                content = lower({"forward": program}, partitioners(recipe.backend, recipe.scheme)).buffer
-        except (RuntimeError, ValueError, KeyError, TypeError, AssertionError) as error:
-            raise ConversionError(f"executorch: {exported.tower} tower of {recipe.model}: {error}") from error
-        path.write_bytes(content)
-        return Lowered()
+            with progress(f"lowering the {towers} tower: executorch/{first.recipe.backend} {first.recipe.scheme}"):
+                prepared = {method: _prepared(part) for method, part in parts.items()}
+                program = lower({method: (ready.program, ready.partitioners) for method, ready in prepared.items()})
+        except (RuntimeError, ValueError, KeyError, TypeError, AssertionError, IndexError) as error:
+            raise ConversionError(f"executorch: {towers} tower of {first.recipe.model}: {error}") from error
+        path.write_bytes(program.content)
+        return tuple(
+            replace(ready.lowered, method=method, delegation=program.delegations[method]) for method, ready in prepared.items()
+        )
 
     def interface(self, spec: ModelSpec, tower: Tower, convention: str | None) -> Interface:
         return tower_interface(spec, tower, picture="tensor")
@@ -71,8 +87,35 @@ class ExecuTorchTarget:
     def stated_scheme(self, path: Path) -> str | None:
         return None
 
-    def inspect(self, path: Path) -> dict[str, Any]:
-        return inspect_program(path)
+    def inspect(self, path: Path, method: str = "forward") -> dict[str, Any]:
+        return inspect_program(path, method)
+
+
+_METHODS: dict[Tower, str] = {"image": "encode_image", "text": "encode_text"}
+
+
+def _backend(recipe: Recipe) -> Backend:
+    assert recipe.backend is not None
+    return BACKENDS[recipe.backend]
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A tower as its backend wants it, what puts it there, and what was decided on the way."""
+
+    program: ExportedProgram
+    partitioners: list[Any]
+    lowered: Lowered
+
+
+def _prepared(part: Part) -> _Prepared:
+    recipe, backend = part.recipe, _backend(part.recipe)
+    program, example = part.exported.program, (part.exported.example,)
+    if backend.rewritten:
+        program, _ = apply_passes(program, example, chosen(recipe.passes))
+    if backend.schemes is None:
+        program = quantize(program, example, recipe.scheme)
+    return _Prepared(program, backend.partitioners(recipe.scheme), Lowered())
 
 
 TARGET = ExecuTorchTarget()

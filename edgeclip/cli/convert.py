@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,8 +14,11 @@ from edgeclip.errors import UsageError
 from edgeclip.layers import read_layers
 from edgeclip.models import DEFAULT_MODEL, MODELS
 from edgeclip.plugins import TARGETS
-from edgeclip.recipe import SCHEMES, Goal, TargetOptions
+from edgeclip.recipe import MIN_DELEGATED, SCHEMES, Goal, TargetOptions
 from edgeclip.spec import TOWERS, Tower
+
+if TYPE_CHECKING:
+    from edgeclip.manifest import Artifact
 
 
 @click.command("convert")
@@ -22,7 +26,14 @@ from edgeclip.spec import TOWERS, Tower
 @click.option("--target", "targets", multiple=True, required=True, metavar="T", help=f"{' or '.join(TARGETS)}; repeatable.")
 @click.option("--scheme", metavar="S", help=f"{', '.join(SCHEMES)}. Default: coreml fp16, executorch fp32.")
 @click.option("--weights", metavar="SRC", help="A checkpoint file, hub, demo or seeded:N. Default: hub; demo for demo models.")
-@click.option("--backend", metavar="B", help="Backend of executorch. Default: xnnpack.")
+@click.option("--backend", metavar="B", help="Backend of executorch: xnnpack (default), vulkan, coreml or openvino.")
+@click.option("--single-file", is_flag=True, help="executorch: one file with methods encode_image and encode_text.")
+@click.option(
+    "--min-delegated",
+    type=float,
+    metavar="P",
+    help=f"executorch: least percentage of operations in delegates, views not counted. Default: {MIN_DELEGATED:g}.",
+)
 @click.option("--min-os", metavar="OS", help="OS floor of coreml: iOS16, iOS17 or iOS18. Default: iOS17, or what S needs.")
 @click.option("--tower", "towers", multiple=True, type=click.Choice(TOWERS), help="Only this tower; repeatable. Default: both.")
 @click.option(
@@ -53,6 +64,8 @@ def command(
     scheme: str | None,
     weights: str | None,
     backend: str | None,
+    single_file: bool,
+    min_delegated: float | None,
     min_os: str | None,
     towers: tuple[Tower, ...],
     token_table: str | None,
@@ -82,6 +95,8 @@ def command(
         "",
         scheme=scheme or ("auto" if layers else None),
         backend=backend,
+        single_file=single_file or None,
+        min_delegated=min_delegated,
         min_os=min_os,
         layout=layout,
         token_table=token_table,
@@ -120,6 +135,10 @@ def command(
         right=(3,),
     )
     for artifact in result.artifacts:
+        if artifact.delegated_percent is not None:
+            click.echo(_delegated(artifact))
+        if artifact.checked == "lowered":
+            click.echo(f"{artifact.label}: lowered, not run: nothing here runs {', '.join(artifact.delegates)}")
         if artifact.kept_fp32:
             click.echo(f"{artifact.label}: kept in float32, as float16 ruins them: {', '.join(artifact.kept_fp32)}")
     click.echo(f"\nbundle: {result.bundle}  ({result.wall_s:.0f} s, peak memory {result.peak_rss_mb / 1024:.1f} GB)")
@@ -127,9 +146,19 @@ def command(
     click.echo(f"next: edgeclip verify {result.bundle}")
 
 
+def _delegated(artifact: Artifact) -> str:
+    """How much of an artifact runs in delegates, and what does not."""
+    delegates = ", ".join(f"{count} x {name}" for name, count in artifact.delegates.items()) or "none"
+    shares = f"{artifact.delegated_percent:.1f} % of the operations, {artifact.delegated_macs_percent:.1f} % of the multiply-accumulates"
+    left = "; ".join(f"{rest.count} x {rest.op} ({rest.why})" for rest in artifact.left) or "nothing"
+    return f"{artifact.label}: delegates {delegates}, with {shares}; left: {left}"
+
+
 # What only some targets can choose, and where a target says so.
 _CHOICES = {
     "backend": "backends",
+    "min_delegated": "backends",
+    "single_file": "join",
     "min_os": "os_floors",
     "layout": "layouts",
     "token_table": "token_tables",
@@ -145,14 +174,15 @@ def _options(target: str, given: TargetOptions, layers: Path | None, count: int)
     if plugin is None:
         return options
     scheme = given.scheme
-    if count > 1 and scheme is not None and scheme in SCHEMES and scheme not in plugin.schemes:
-        known = ", ".join(plugin.schemes)
+    schemes = plugin.schemes_with(given.backend if given.backend in plugin.backends else None)
+    if count > 1 and scheme is not None and scheme in SCHEMES and scheme not in schemes:
+        known = ", ".join(schemes)
         raise UsageError(f"--scheme {scheme}: {target} can do {known}; give each target a command of its own")
     if layers is not None:
         if scheme != "auto":
             raise UsageError(f"--layers goes with --scheme auto, not {scheme}")
         options = replace(options, layers=read_layers(layers, target))
     for name, known in _CHOICES.items():
-        if count > 1 and not getattr(plugin, known):
+        if count > 1 and not getattr(plugin, known, None):
             options = replace(options, **{name: None})  # type: ignore[arg-type]
     return options

@@ -60,9 +60,7 @@ def _print(result: dict[str, Any], all_ops: bool) -> None:
     click.echo(f"embedding  {manifest['embedding']['dim']} values, unit length, space {manifest['embedding']['space_id']}")
     click.echo(f"scoring    {scoring['kind']}, scale {scoring['logit_scale']:.4g}{bias}")
     click.echo(f"tools      {', '.join(f'{name} {version}' for name, version in manifest['tools'].items())}")
-    contents = {entry["artifact"]: entry for entry in result["contents"]}
-    for artifact in manifest["artifacts"]:
-        content = contents[artifact["path"]]
+    for artifact, content in zip(manifest["artifacts"], result["contents"], strict=True):
         click.echo("")
         _print_artifact(artifact, content)
         if "neural_engine" in content:
@@ -92,7 +90,8 @@ def _how(artifact: dict[str, Any]) -> str:
 def _print_artifact(artifact: dict[str, Any], content: dict[str, Any]) -> None:
     where = artifact["target"] + (f"/{artifact['backend']}" if artifact["backend"] else "")
     floor = f", {artifact['min_os']} and later" if artifact["min_os"] else ""
-    click.echo(f"{artifact['path']}  {artifact['size_bytes'] / 1e6:.2f} MB")
+    method = "" if artifact["method"] == "forward" else f" {artifact['method']}"
+    click.echo(f"{artifact['path']}{method}  {artifact['size_bytes'] / 1e6:.2f} MB")
     click.echo(f"  {where} {artifact['scheme']}{floor}{_how(artifact)}")
     if artifact["layers"]:
         forms = Counter(artifact["layers"].values()).most_common()
@@ -103,10 +102,12 @@ def _print_artifact(artifact: dict[str, Any], content: dict[str, Any]) -> None:
         for tensor in artifact[direction]:
             kind = "pixel buffer" if tensor["kind"] == "image" else tensor["dtype"]
             click.echo(f"  {direction[:-1]:7} {tensor['name']}: {kind} {tensor['shape']}")
+    if artifact["checked"] == "lowered":
+        click.echo("  lowered, not run: nothing could run it where it was converted")
     if content.get("delegates"):
-        share = content["delegated_percent"]
+        share = content["delegated_percent"] if artifact["delegated_percent"] is None else artifact["delegated_percent"]
         shares = ", ".join(f"{count} x {name}" for name, count in content["delegates"].items())
-        click.echo(f"  delegates: {shares}, {share:.0f} % of the ops")
+        click.echo(f"  delegates: {shares}" + ("" if share is None else f", {share:.0f} % of the ops"))
     ops = list(content["ops"].items())
     rest = f", and {len(ops) - _OPS_SHOWN} more kinds" if len(ops) > _OPS_SHOWN else ""
     click.echo(f"  ops: {', '.join(f'{count} {name}' for name, count in ops[:_OPS_SHOWN])}{rest}")

@@ -50,7 +50,8 @@ def command(
 ) -> int:
     """Feed the same pictures and texts to the torch original and to every artifact of BUNDLE, and compare.
 
-    Exit status 1 if an artifact differs by more than its scheme allows, or the manifest states what is not so. The result
+    Exit status 1 if an artifact differs by more than its scheme allows, or the manifest states what is not so; 2 if nothing
+    failed, but nothing here can run an artifact, such as one for a GPU that is not here. The result
     is also written to BUNDLE/verify.json, unless --runtime or --mode leave artifacts out. Of the first Core ML artifact that
     fails, the operation and the torch layer are named where it begins to differ.
     """
@@ -65,7 +66,7 @@ def command(
         print_json(result.as_json())
     else:
         _print(result)
-    return 0 if result.passed else 1
+    return 0 if result.passed else 1 if result.failed else 2
 
 
 def _record(bundle: Path, result: VerifyResult) -> None:
@@ -89,6 +90,8 @@ def _print(result: VerifyResult) -> None:
     for row in result.rows:
         for failure in row.failures:
             click.echo(f"FAILED {_label(row)}: {_explain(row, failure)}")
+        if row.passed is None:
+            click.echo(f"NOT RUN {_label(row)}: {row.error}")
     if result.first_divergence:
         for line in _where(result.first_divergence):
             click.echo(line)
@@ -98,7 +101,14 @@ def _print(result: VerifyResult) -> None:
         click.echo(f"wrote {path}")
     if result.skipped:
         click.echo(f"not run: {', '.join(result.skipped)}")
-    click.echo(f"\n{len(result.images)} pictures, {result.texts} texts: {'passed' if result.passed else 'FAILED'}")
+    click.echo(f"\n{len(result.images)} pictures, {result.texts} texts: {_verdict(result)}")
+
+
+def _verdict(result: VerifyResult) -> str:
+    if result.failed:
+        return "FAILED"
+    count = len(result.not_run)
+    return f"{count} of {len(result.rows)} not run, so not verified" if count else "passed"
 
 
 def _where(found: dict[str, Any]) -> Iterator[str]:
@@ -145,7 +155,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         number(row.max_abs_error, ".1e"),
         number(row.rank_agreement, ".4f"),
         number(row.between_input_cosine, ".3f"),
-        "ok" if row.passed else "FAILED",
+        {True: "ok", False: "FAILED", None: "not run"}[row.passed],
     )
 
 

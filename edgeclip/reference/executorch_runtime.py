@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeclip.errors import BundleError
+from edgeclip.errors import BundleError, NotRunnableError
 from edgeclip.manifest import Artifact, Bundle
-from edgeclip.reference.executorch_worker import FAILED, FREE, LOAD, RUN, Message, receive, send
+from edgeclip.reference.executorch_worker import DELEGATES, FAILED, FREE, LOAD, RUN, Message, receive, send
 from edgeclip.reference.runtime import NATIVE, Runner
 
 # Python puts the current folder first on the path, where a bundle could bring a `torch.py` along.
@@ -107,14 +107,22 @@ def shared_worker() -> Worker:
     return _Shared.worker
 
 
-class ExecuTorchRunner(Runner):
-    """One `.pte` in the worker."""
+def _delegates() -> list[str]:
+    """The delegates that can run here."""
+    try:
+        return shared_worker().ask(DELEGATES, 0).decode().splitlines()
+    except WorkerError as error:
+        raise NotRunnableError(f"the ExecuTorch runtime does not start here: {error}") from error
 
-    def __init__(self, path: Path) -> None:
+
+class ExecuTorchRunner(Runner):
+    """One method of a `.pte` in the worker."""
+
+    def __init__(self, path: Path, method: str = "forward") -> None:
         self._path = path
         self._worker = shared_worker()
         self._program = next(_Shared.numbers)
-        self._ask(LOAD, str(path.resolve()).encode())
+        self._ask(LOAD, f"{method}\n{path.resolve()}".encode())
 
     def _ask(self, code: int, content: bytes) -> bytes:
         try:
@@ -137,7 +145,7 @@ class ExecuTorchRunner(Runner):
 
 
 class ExecuTorchRuntime:
-    """Runs ExecuTorch artifacts for XNNPACK and the portable kernels."""
+    """Runs ExecuTorch artifacts, as far as the delegates that they need are in the installed runtime."""
 
     name = "executorch"
 
@@ -145,7 +153,11 @@ class ExecuTorchRuntime:
         return NATIVE
 
     def open(self, bundle: Bundle, artifact: Artifact, mode: str) -> Runner:
-        return ExecuTorchRunner(bundle.verified_path(artifact))
+        path = bundle.verified_path(artifact)
+        lacking = [name for name in artifact.delegates if name not in _delegates()]
+        if lacking:
+            raise NotRunnableError(f"{path}: the ExecuTorch runtime that is installed here has no {', '.join(lacking)}")
+        return ExecuTorchRunner(path, artifact.method)
 
 
 RUNTIME = ExecuTorchRuntime()

@@ -1,8 +1,8 @@
 """The process that loads and runs `.pte` programs; `executorch_runtime` starts it.
 
-Requests on stdin and answers on stdout are one code byte, a program's number, a length, and content. LOAD takes a path,
-RUN an array in NumPy's format, FREE nothing; the answer to each is DONE with its result (RUN: an array), or FAILED with
-the text of an error.
+Requests on stdin and answers on stdout are one code byte, a program's number, a length, and content. LOAD takes a method's
+name, a line break and a path, RUN an array in NumPy's format, FREE and DELEGATES nothing; the answer to each is DONE with its
+result (RUN: an array; DELEGATES: the names of those that can run here, one a line), or FAILED with the text of an error.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import struct
 import sys
 from typing import IO, NamedTuple
 
-LOAD, RUN, FREE, DONE, FAILED = range(5)
+LOAD, RUN, FREE, DELEGATES, DONE, FAILED = range(6)
 _HEAD = struct.Struct("<BIQ")
 MAX_MESSAGE_BYTES = 1 << 30
 MAX_ADDRESS_SPACE = 32 << 30  # bounds what a hostile file can make the process allocate
@@ -69,12 +69,16 @@ def _serve(request: Message, methods: dict[int, object]) -> bytes:
     from executorch.runtime import Runtime, Verification
 
     if request.code == LOAD:
-        program = Runtime.get().load_program(request.content.decode(), verification=Verification.InternalConsistency)
-        method = program.load_method("forward")
+        name, _, path = request.content.decode().partition("\n")
+        program = Runtime.get().load_program(path, verification=Verification.InternalConsistency)
+        method = program.load_method(name)
         if method is None:
-            raise RuntimeError("it has no method 'forward'")
+            raise RuntimeError(f"it has no method {name!r}")
         methods[request.program] = method
         return b""
+    if request.code == DELEGATES:
+        registry = Runtime.get().backend_registry
+        return "\n".join(name for name in registry.registered_backend_names if registry.is_available(name)).encode()
     if request.code == FREE:
         methods.pop(request.program, None)
         return b""

@@ -22,7 +22,7 @@ from PIL import Image
 from edgeclip.data.preprocess import preprocess_image
 from edgeclip.data.reference_tokenizer import reference_ids
 from edgeclip.data.tokenizer import load_tokenizer
-from edgeclip.errors import BundleError, InputError, UsageError
+from edgeclip.errors import BundleError, InputError, NotRunnableError, UsageError
 from edgeclip.extending import RESULT_FILE
 from edgeclip.manifest import Artifact, Bundle
 from edgeclip.models.originals import load_original
@@ -43,7 +43,10 @@ from edgeclip.verify.trace_files import write_trace
 
 @dataclass(frozen=True)
 class Row:
-    """One artifact in one runtime and mode. Numbers are None where there are none; `error` says why it could not be run."""
+    """One artifact in one runtime and mode. Numbers are None where there are none; `error` says why it could not be run.
+
+    passed: None where nothing here can run it, so that it neither passed nor failed.
+    """
 
     tower: Tower
     target: str
@@ -60,7 +63,7 @@ class Row:
     rank_agreement: float | None
     length_error: float | None
     threshold: dict[str, float | str | None]
-    passed: bool
+    passed: bool | None
     failures: tuple[str, ...] = ()
     error: str | None = None
 
@@ -69,6 +72,7 @@ class Row:
 class VerifyResult:
     """All rows, and where the bundle's statements differ from the model's.
 
+    `passed` only if every row did. `not_run` are artifacts whole in themselves that nothing here can run.
     `first_divergence` is of the first Core ML artifact that failed. `skipped` are artifacts that were not run because the
     caller asked for one runtime or mode. `traces` are the files that were written because the caller asked for them.
     """
@@ -81,6 +85,12 @@ class VerifyResult:
     texts: int = 0
     skipped: tuple[str, ...] = ()
     traces: tuple[str, ...] = ()
+    not_run: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether a check ran and failed."""
+        return bool(self.contract) or any(row.passed is False for row in self.rows)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -137,6 +147,7 @@ def verify(
     divergence, traces = _look_inside(diagnosis, plan, rows, worst, trace, progress)
     return VerifyResult(
         passed=all(row.passed for row in rows) and not contract,
+        not_run=tuple(artifact.label for (artifact, _, _), row in zip(plan, rows, strict=True) if row.passed is None),
         rows=tuple(rows),
         first_divergence=divergence,
         traces=traces,
@@ -184,7 +195,7 @@ def _look_inside(
     divergence: dict[str, Any] | None = None
     written: dict[str, None] = {}
     for (artifact, engine, how), row, sample in zip(plan, rows, worst, strict=True):
-        wanted = not row.passed and (divergence is None or divergence["op"] is None)
+        wanted = row.passed is False and (divergence is None or divergence["op"] is None)
         if not can_be_traced(artifact) or not (wanted or trace):
             continue
         mode = how if engine.name == INTERPRETER else RUNTIMES[INTERPRETER].load().modes(artifact.scheme)[0]
@@ -278,13 +289,14 @@ def _row(
         worst = int(np.abs(original - converted).max(axis=1).argmax())
         if not np.isfinite(converted).all():
             raise BundleError(f"{artifact.path}: gives values that are not finite (overflow?)")
-    except BundleError as error:
+    except (BundleError, NotRunnableError) as error:
         nothing: dict[str, Any] = dict.fromkeys(
             ("cosine_min", "cosine_mean", "max_abs_error", "rank_agreement", "length_error")
         )
-        between = between_input_cosine(original)
-        row = Row(**common, **nothing, between_input_cosine=between, passed=False, failures=("error",), error=str(error))
-        return row, worst
+        nothing["between_input_cosine"] = between_input_cosine(original)
+        if isinstance(error, NotRunnableError):
+            return Row(**common, **nothing, passed=None, error=str(error)), worst
+        return Row(**common, **nothing, passed=False, failures=("error",), error=str(error)), worst
     agreement = compare(original, converted, other)
     failures = [
         name

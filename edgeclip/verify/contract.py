@@ -52,7 +52,8 @@ def contract_differences(bundle: Bundle, loaded: LoadedModel) -> Iterator[str]:
 def _option_differences(bundle: Bundle, artifact: Artifact, target: Target) -> Iterator[str]:
     """Options of an artifact that its target does not have, or that belong to another scheme."""
     for name, stated, known in (
-        ("scheme", artifact.scheme, target.schemes),
+        ("backend", artifact.backend, target.backends),
+        ("scheme", artifact.scheme, _schemes(artifact, target)),
         ("layout", artifact.layout, target.layouts),
         ("convention", artifact.convention, target.conventions),
         ("token_table", artifact.token_table, target.token_tables),
@@ -64,6 +65,11 @@ def _option_differences(bundle: Bundle, artifact: Artifact, target: Target) -> I
     own = target.stated_scheme(bundle.verified_path(artifact))
     if own is not None and own != artifact.scheme:
         yield f"scheme of {artifact.path} is {artifact.scheme}, the artifact itself says {own}"
+
+
+def _schemes(artifact: Artifact, target: Target) -> tuple[str, ...]:
+    """Those of the artifact's backend, as far as there is such a backend."""
+    return target.schemes_with(artifact.backend if artifact.backend in target.backends else None)
 
 
 def _plain(tensors: tuple[TensorSpec, ...]) -> str:
