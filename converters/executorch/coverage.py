@@ -18,10 +18,8 @@ from converters.executorch.watching import Reasons, plain_name
 from edgeclip.manifest import LeftBehind
 from edgeclip.target import Delegation
 
-_UNCOUNTED = frozenset(
-    "getitem executorch_call_delegate alloc alias alias_copy view view_copy _unsafe_view "
-    "squeeze squeeze_copy unsqueeze unsqueeze_copy".split()
-)
+_VIEWS = ("alias", "alias_copy", "view", "view_copy", "_unsafe_view", "squeeze", "squeeze_copy", "unsqueeze", "unsqueeze_copy")
+_UNCOUNTED = frozenset(("getitem", "executorch_call_delegate", "alloc", *_VIEWS))
 
 
 def coverage(module: fx.GraphModule, reasons: Reasons) -> Delegation:

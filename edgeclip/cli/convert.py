@@ -149,7 +149,7 @@ def command(
 def _delegated(artifact: Artifact) -> str:
     """How much of an artifact runs in delegates, and what does not."""
     delegates = ", ".join(f"{count} x {name}" for name, count in artifact.delegates.items()) or "none"
-    shares = f"{artifact.delegated_percent:.1f} % of the operations, {artifact.delegated_macs_percent:.1f} % of the multiply-accumulates"
+    shares = f"{artifact.delegated_percent:.1f} % of the operations, {artifact.delegated_macs_percent:.1f} % of the MACs"
     left = "; ".join(f"{rest.count} x {rest.op} ({rest.why})" for rest in artifact.left) or "nothing"
     return f"{artifact.label}: delegates {delegates}, with {shares}; left: {left}"
 
