@@ -56,7 +56,8 @@ class Artifact(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     layers: how each named weight is stored, where that differs between weights; `edgeclip convert --layers` takes it back.
     calibration: the hash of the inputs that the scheme looked at. min_cosine: what scheme `auto` promises of every embedding.
-    kept_fp32: results that float16 would ruin. passes: -NAME for a graph pass that was left out, +NAME for an inexact one.
+    kept_fp32: what a smaller type would ruin. libraries: of the runtime's, that an app has to link besides it and the backend.
+    passes: -NAME for a graph pass that was left out, +NAME for an inexact one.
     method: which of the file's methods the tower is. checked: `run`, it was run where it was converted; `lowered`, nothing
     there could run it. delegates: how many of each kind, and delegated_percent of the operations (delegated_macs_percent of the
     multiply-accumulates) are in them; left: the others.
@@ -80,6 +81,7 @@ class Artifact(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     min_cosine: Annotated[float, Meta(ge=0, le=1)] | None = None
     layers: dict[str, str] | None = None
     kept_fp32: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
     passes: tuple[str, ...] = ()
     method: str = "forward"
     checked: Literal["run", "lowered"] = "run"

@@ -219,6 +219,7 @@ def _artifact(spec: ModelSpec, target: Target, part: Part, lowered: Lowered, pat
         min_cosine=lowered.min_cosine,
         layers=None if lowered.layers is None else dict(lowered.layers),
         kept_fp32=lowered.kept_fp32,
+        libraries=lowered.libraries,
         passes=recipe.passes,
         method=lowered.method,
         delegates={} if delegation is None else dict(delegation.delegates),

@@ -43,14 +43,16 @@ class Delegation:
 class Lowered:
     """What a lowering decided besides the artifact: how each weight is stored, which results stay in float32.
 
-    calibrated: whether it looked at the calibration samples. min_cosine: what scheme `auto` promises. method: of the file.
-    delegation: how much of it runs in delegates, for targets that have them.
+    calibrated: whether it looked at the calibration samples. min_cosine: what scheme `auto` promises. libraries: what an app
+    has to link besides the runtime and the backend. method: of the file. delegation: how much of it runs in delegates, for
+    targets that have them.
     """
 
     layers: Mapping[str, str] | None = None
     kept_fp32: tuple[str, ...] = ()
     calibrated: bool = False
     min_cosine: float | None = None
+    libraries: tuple[str, ...] = ()
     method: str = "forward"
     delegation: Delegation | None = None
 

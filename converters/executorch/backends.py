@@ -52,15 +52,10 @@ class Backend:
 
 
 def _xnnpack(scheme: str) -> list[Any]:
-    """Dynamically quantized products first, each with the quantization of its input; then all that is left in float."""
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import (
-        XnnpackDynamicallyQuantizedPartitioner,
-        XnnpackPartitioner,
-    )
+    """One partitioner for float, static and dynamic int8, so that what is quantized does not end a delegate."""
+    from converters.executorch.xnnpack_partitioner import xnnpack_partitioner
 
-    if scheme == "w8":
-        return [XnnpackDynamicallyQuantizedPartitioner(), XnnpackPartitioner()]
-    return [XnnpackPartitioner()]
+    return [xnnpack_partitioner()]
 
 
 def _vulkan(scheme: str) -> list[Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from converters.executorch.backends import BACKENDS, Backend
 from converters.executorch.inspection import inspect_program
 from converters.executorch.passes import PASS_CHOICES, apply_passes, chosen
-from converters.executorch.quantization import quantize
+from converters.executorch.quantization import SCHEMES, TABLE_FORMS, quantize
 from edgeclip.errors import ConversionError, UsageError
 from edgeclip.models.towers import ExportedTower
 from edgeclip.progress import silent
@@ -28,11 +28,11 @@ class ExecuTorchTarget:
 
     name = "executorch"
     suffix = ".pte"
-    schemes = ("fp32", "w8")
+    schemes = ("fp32", *SCHEMES)
     backends = tuple(BACKENDS)
     os_floors = ()
     layouts = ()
-    token_tables = ()
+    token_tables = TABLE_FORMS
     conventions = ()
     passes = PASS_CHOICES
     runtimes = ("executorch",)
@@ -49,6 +49,8 @@ class ExecuTorchTarget:
         backend.check_installed()
         if recipe.passes and not backend.rewritten:
             raise UsageError(f"--backend {backend.name}: takes the graph as it is; drop --without-pass and --with-pass")
+        if recipe.token_table is not None and backend.schemes is not None:
+            raise UsageError(f"--backend {backend.name}: has no kernels for other token tables; drop --token-table")
 
     def rewrite(self, layout: str | None) -> Callable[[nn.Module], nn.Module] | None:
         return None
@@ -113,9 +115,10 @@ def _prepared(part: Part) -> _Prepared:
     program, example = part.exported.program, (part.exported.example,)
     if backend.rewritten:
         program, _ = apply_passes(program, example, chosen(recipe.passes))
+    lowered = Lowered()
     if backend.schemes is None:
-        program = quantize(program, example, recipe.scheme)
-    return _Prepared(program, backend.partitioners(recipe.scheme), Lowered())
+        program, lowered = quantize(program, example, recipe, part.context)
+    return _Prepared(program, backend.partitioners(recipe.scheme), lowered)
 
 
 TARGET = ExecuTorchTarget()

@@ -66,6 +66,7 @@ def main() -> None:
 def _serve(request: Message, methods: dict[int, object]) -> bytes:
     import numpy as np
     import torch
+    from executorch.kernels import quantized  # noqa: F401 (registers the kernels of quantized token tables)
     from executorch.runtime import Runtime, Verification
 
     if request.code == LOAD:

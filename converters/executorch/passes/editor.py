@@ -133,6 +133,9 @@ class Editor:
 
     def finish(self, example: tuple[Tensor, ...]) -> ExportedProgram:
         """The edited program. Constants that nothing reads are left behind."""
+        read = {node.target for node in self.graph.nodes if node.op == "get_attr"}
+        for name in [name for name, _ in self.module.named_buffers(recurse=False) if name not in read]:
+            delattr(self.module, name)  # ExecuTorch drops parameters that nothing reads, but stores such buffers
         self.graph.lint()
         self.module.recompile()
         with torch.no_grad():

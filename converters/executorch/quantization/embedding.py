@@ -1,0 +1,80 @@
+"""Token embedding tables in int8 or int4.
+
+Given:  embedding(table, ids), table: (V, C) float32
+Result: embedding_byte or embedding_4bit, with one scale per row, or per 32 values of it, and ids as int64
+Why: the table is half of MobileCLIP-S0 and is read 77 rows at a time; only these rows are decoded. No delegate does it: the
+kernels are a library of ExecuTorch's, which the app has to link.
+Source: quantized_decomposed::embedding_* in executorch/kernels/quantized/quantized.yaml; the first of two int4 values is in
+the upper half of its byte, values are stored with 8 added (executorch/exir/passes/_quant_patterns_and_replacements.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from converters.executorch.passes.editor import Editor, argument, aten
+from converters.executorch.quantization.pairs import operations
+from converters.executorch.quantization.weights import rounded
+
+LIBRARY = "quantized_ops_lib"  # CMake's name; kernels_quantized in the frameworks for iOS
+_GROUP = 32  # values that share a scale in int4
+
+
+@dataclass(frozen=True)
+class _Form:
+    """bits: of a value. group: how many values of a row share a scale; None, all. packed: (V, C) int8 -> as the kernel reads."""
+
+    bits: int
+    group: int | None
+    operation: str
+    packed: Callable[[Tensor], Tensor]
+
+
+def _pairs(values: Tensor) -> Tensor:
+    """(V, C) int8 in -8..7 -> (V, C / 2) uint8."""
+    high, low = (values + 8).to(torch.uint8).unflatten(1, (-1, 2)).unbind(2)
+    return high << 4 | low
+
+
+_FORMS = {
+    "w8": _Form(8, None, "embedding_byte", lambda values: values),
+    "w4": _Form(4, _GROUP, "embedding_4bit", _pairs),
+}
+
+
+def store_tables(editor: Editor, form: str) -> int:
+    """Store every embedding table in a form; how many there were."""
+    return sum(_stored(editor, node, _FORMS[form]) for node in editor.calls(aten.embedding.default))
+
+
+def has_table(editor: Editor) -> bool:
+    """Whether a tower looks anything up."""
+    return bool(editor.calls(aten.embedding.default))
+
+
+def _stored(editor: Editor, node: Any, form: _Form) -> bool:
+    table, ids = editor.value(node.args[0]), argument(node, "indices")
+    if table is None:
+        return False
+    width = table.shape[1]
+    group = width if form.group is None or width % form.group else form.group
+    values, scales = rounded(table.reshape(-1, group), form.bits)
+    highest = 2 ** (form.bits - 1) - 1
+    _declare()
+    with editor.before(node):
+        stored = editor.constant(form.packed(values.reshape(table.shape)))
+        per_row = editor.constant(scales.reshape(len(table), -1).squeeze(1))
+        long = editor.call(aten.to.dtype, ids, torch.int64)
+        lookup = getattr(operations(), form.operation).default
+        editor.replace(node, editor.call(lookup, stored, per_row, None, -highest - 1, highest, long))
+    return True
+
+
+def _declare() -> None:
+    """ExecuTorch declares these operations when this module of it is imported."""
+    from executorch.exir.passes import _quant_patterns_and_replacements  # noqa: F401

@@ -1,0 +1,120 @@
+"""Which units get more exact than a scheme would have them, so that the embedding holds a floor.
+
+The cosine that each unit's form costs is measured alone, on the samples that suffer most; losses are taken to add up (an
+embedding moved by d loses d^2 / 2 of its cosine, and the moves of different units are nearly uncorrelated). Units are made
+more exact in the order of what that gains per byte, as few as it takes. What a plan costs as a whole is measured, not added up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from converters.executorch.quantization.plan import Plan
+from converters.executorch.quantization.simulation import Simulation
+from converters.executorch.quantization.units import Unit
+from edgeclip.errors import BudgetError
+from edgeclip.progress import Task
+
+_WORST = 2  # samples on which units are tried alone
+_WATCHED = 6  # samples on which plans are compared; the others are looked at in the end
+_SLOWER = 0.25  # bytes that a weight's slower kernel counts for, where its size stays the same
+Losses = Mapping[Unit, Mapping[str, float]]
+
+
+def uniform(units: Sequence[Unit], forms: Sequence[str]) -> dict[Unit, str]:
+    """Each unit in the first of these forms that it can have."""
+    return {unit: next(form for form in forms if form in unit.forms) for unit in units}
+
+
+def refine(simulation: Simulation, plan: Plan, forms: Sequence[str], floor: float, task: Task | None = None) -> dict[Unit, str]:
+    """The plan, with as few units as it takes in later ones of the forms, until every cosine is at least `floor`.
+
+    forms: from the plan's own to the most exact. Gives the most exact plan where none holds the floor.
+    """
+    cosines = simulation.cosines(plan)
+    if cosines.min() >= floor:
+        return dict(plan)
+    order = [int(number) for number in np.argsort(cosines)]
+    losses = measure(simulation, plan, forms, order[:_WORST], task)
+    steps = _steps(plan, losses)
+    least, watched = 1, order[:_WATCHED]
+    while True:
+        count = _fewest(simulation, plan, steps, floor, least, watched)
+        found = _taken(plan, steps[:count])
+        cosines = simulation.cosines(found)
+        if cosines.min() >= floor or count == len(steps):
+            return found
+        least, watched = count + 1, [*watched, int(cosines.argmin())]
+
+
+def most_exact_of_size(simulation: Simulation, plan: Plan, forms: Sequence[str], most_bytes: float) -> dict[Unit, str]:
+    """The plan, with as many units in later forms as fit; raises BudgetError where not even the plan itself does."""
+    size = sum(unit.size_bytes(form) for unit, form in plan.items())
+    if size > most_bytes:
+        raise BudgetError(
+            f"executorch: this tower's layers take {size / 1e6:.1f} MB at least; they may take {most_bytes / 1e6:.1f}"
+        )
+    order = [int(number) for number in np.argsort(simulation.cosines(plan))]
+    found = dict(plan)
+    for step in _steps(plan, measure(simulation, plan, forms, order[:_WORST])):
+        more = _taken(found, [step])
+        if sum(unit.size_bytes(form) for unit, form in more.items()) <= most_bytes:
+            found = more
+    return found
+
+
+def measure(
+    simulation: Simulation, plan: Plan, forms: Sequence[str], which: Sequence[int], task: Task | None = None
+) -> dict[Unit, dict[str, float]]:
+    """The mean cosine that each form of each unit costs alone. which: numbers of samples."""
+    simulation.record(which)
+    losses: dict[Unit, dict[str, float]] = {}
+    for unit, first in plan.items():
+        own = [form for form in forms[forms.index(first) :] if form in unit.forms]
+        losses[unit] = {
+            form: 0.0 if form == "fp32" else 1 - float(simulation.cosines({unit: form}, which).mean()) for form in own
+        }
+    simulation.record(())
+    return losses
+
+
+def _steps(plan: Plan, losses: Losses) -> list[tuple[Unit, str]]:
+    """More exact forms of units, what gains most per byte first."""
+    steps = []
+    for unit, first in plan.items():
+        known = losses[unit]
+        at = first
+        for form in list(known)[1:]:
+            gain = known[at] - known[form]
+            if gain <= 0:
+                continue
+            weights = sum(weight.numel() for weight in unit.weights)
+            cost = max(unit.size_bytes(form) - unit.size_bytes(at), _SLOWER * weights)
+            steps.append((-gain / cost, unit.name, unit, form))
+            at = form
+    return [(unit, form) for _, _, unit, form in sorted(steps, key=lambda step: step[:2])]
+
+
+def _taken(plan: Plan, steps: Sequence[tuple[Unit, str]]) -> dict[Unit, str]:
+    """The plan after some steps. A unit never gets less exact again."""
+    found = dict(plan)
+    for unit, form in steps:
+        if unit.forms.index(form) > unit.forms.index(found[unit]):
+            found[unit] = form
+    return found
+
+
+def _fewest(
+    simulation: Simulation, plan: Plan, steps: Sequence[tuple[Unit, str]], floor: float, least: int, watched: Sequence[int]
+) -> int:
+    """The smallest number of steps found that holds the floor on the watched samples; all of them if none does."""
+    low, high = min(least, len(steps)), len(steps)
+    while low < high:
+        middle = (low + high) // 2
+        if simulation.cosines(_taken(plan, steps[:middle]), watched).min() >= floor:
+            high = middle
+        else:
+            low = middle + 1
+    return high
