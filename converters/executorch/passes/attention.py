@@ -47,9 +47,9 @@ def _rewritten(editor: Editor, node: fx.Node) -> bool:
     heads, _, width = shape(query)[-3:]
     scale = argument(node, "scale") or 1 / math.sqrt(width)
     with editor.before(node):
-        q = _heads(editor, query, scale, transposed=False)
-        k = _heads(editor, key, 1.0, transposed=True)
-        v = _heads(editor, value, 1.0, transposed=False)
+        q = _heads(editor, query, "q", scale)
+        k = _heads(editor, key, "k", transposed=True)
+        v = _heads(editor, value, "v")
         scores = editor.call(aten.bmm.default, q, k)
         mask = argument(node, "attn_mask")
         if mask is not None:
@@ -59,7 +59,7 @@ def _rewritten(editor: Editor, node: fx.Node) -> bool:
     return True
 
 
-def _heads(editor: Editor, node: fx.Node, scale: float, transposed: bool) -> fx.Node:
+def _heads(editor: Editor, node: fx.Node, role: str, scale: float = 1.0, transposed: bool = False) -> fx.Node:
     """(1, h, L, d) -> (h, L, d) times scale, or (h, d, L)."""
     heads, length, width = shape(node)[-3:]
     part = _part(editor, node)
@@ -70,7 +70,8 @@ def _heads(editor: Editor, node: fx.Node, scale: float, transposed: bool) -> fx.
     rows = part.channels.reshape(-1)
     bias = None if part.layer.bias is None else part.layer.bias[rows] * scale
     source = _tokens(editor, part.layer.source, length)
-    projected = linear(editor, source, part.layer.weight[rows] * scale, bias)
+    name = part.layer.name if len(rows) == len(part.layer.weight) else f"{part.layer.name}_{role}"
+    projected = linear(editor, source, part.layer.weight[rows] * scale, bias, name)
     by_head = editor.call(aten.reshape.default, projected, [length, heads, width])
     return editor.call(aten.permute.default, by_head, [1, 2, 0] if transposed else [1, 0, 2])
 
@@ -116,7 +117,7 @@ def _join(editor: Editor, node: fx.Node, mixed: fx.Node) -> None:
             editor.replace(node, editor.call(aten.reshape.default, mixed, list(shape(node))))
             return
         out, order = found
-        result = linear(editor, joined, out.weight[:, order], out.bias)
+        result = linear(editor, joined, out.weight[:, order], out.bias, out.name)
         editor.replace(out.node, editor.call(aten.reshape.default, result, list(shape(out.node))))
 
 

@@ -58,6 +58,7 @@ def _rewritten(editor: Editor, node: fx.Node) -> bool:
                 found.weight[k::multiplier],
                 None if found.bias is None else found.bias[k::multiplier],
                 found.options,
+                found.name,
             )
             for k in range(multiplier)
         ]

@@ -25,7 +25,6 @@ class Editor:
         self.module: fx.GraphModule = program.module(check_guards=False)
         self.graph = self.module.graph
         self._mode = FakeTensorMode()
-        self._made = 0
         for node in reversed(list(self.graph.nodes)):
             if node.target is aten._assert_tensor_metadata.default:
                 self.graph.erase_node(node)
@@ -89,10 +88,12 @@ class Editor:
         node.meta["val"] = self._faked(target, args, kwargs)
         return node
 
-    def constant(self, tensor: Tensor) -> fx.Node:
-        """A constant with these values."""
-        while hasattr(self.module, name := f"_edited_{self._made}"):  # an earlier editor may have made some
-            self._made += 1
+    def constant(self, tensor: Tensor, name: str = "constant") -> fx.Node:
+        """A constant with these values, under this name, or with a number behind it where that is taken."""
+        wanted, count = name, 1
+        while hasattr(self.module, name):
+            count += 1
+            name = f"{wanted}_{count}"
         kept = tensor.detach().clone().contiguous()
         self.module.register_buffer(name, kept)
         first = next(node for node in self.graph.nodes if node.op not in ("placeholder", "get_attr"))

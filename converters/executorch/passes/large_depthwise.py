@@ -53,7 +53,7 @@ def _sum(editor: Editor, found: Layer) -> fx.Node:
         bias = found.bias if total is None else None
         options = (stride, [rows.reach, columns.reach], [rows.step, columns.step], found.groups)
         weight = found.weight[:, :, rows.indices(found.weight.shape[2])][:, :, :, columns.indices(found.weight.shape[3])]
-        part = layer_call(editor, aten.conv2d.default, found.source, weight, bias, options)
+        part = layer_call(editor, aten.conv2d.default, found.source, weight, bias, options, found.name)
         total = part if total is None else editor.call(aten.add.Tensor, total, part)
     assert total is not None
     return total

@@ -35,7 +35,7 @@ def mean(editor: Editor, node: fx.Node, eps: float | None = None) -> fx.Node:
     width = shape(node)[-1]
     kind = node.meta["val"].dtype
     bias = None if eps is None else torch.tensor([eps], dtype=kind)
-    return linear(editor, node, torch.full((1, width), 1 / width, dtype=kind), bias)
+    return linear(editor, node, torch.full((1, width), 1 / width, dtype=kind), bias, "mean")
 
 
 def centred(editor: Editor, node: fx.Node) -> fx.Node:

@@ -19,9 +19,9 @@ def to_linear(editor: Editor) -> int:
     for node in editor.calls(aten.matmul.default, aten.mm.default):
         source, matrix = node.args
         value = editor.value(matrix)
-        if value is None or value.dim() != 2 or not isinstance(source, fx.Node):
+        if value is None or value.dim() != 2 or not isinstance(source, fx.Node) or not isinstance(matrix, fx.Node):
             continue
         with editor.before(node):
-            editor.replace(node, linear(editor, source, value.T.contiguous()))
+            editor.replace(node, linear(editor, source, value.T.contiguous(), name=str(matrix.target).replace(".", "_")))
         count += 1
     return count

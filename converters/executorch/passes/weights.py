@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,12 @@ class Layer:
     weight: Tensor
     bias: Tensor | None
     options: tuple[Any, ...]  # what follows weight and bias in the call
+
+    @property
+    def name(self) -> str:
+        """The path of the layer in the model, or what a pass made of it, `_` between the parts."""
+        path = str(argument(self.node, "weight").target).replace(".", "_")
+        return re.sub(r"_weight(_\d+)?$", "", path)
 
     @property
     def is_conv(self) -> bool:
@@ -56,20 +63,31 @@ def channels(found: Layer, node: fx.Node) -> Tensor:
 
 def rebuilt(editor: Editor, given: Layer, weight: Tensor, bias: Tensor | None, source: fx.Node | None = None) -> fx.Node:
     """A call as `given` with other weights, where the editor stands."""
-    return layer_call(editor, given.node.target, given.source if source is None else source, weight, bias, given.options)
+    return layer_call(
+        editor, given.node.target, given.source if source is None else source, weight, bias, given.options, given.name
+    )
 
 
 def layer_call(
-    editor: Editor, target: Any, source: fx.Node, weight: Tensor, bias: Tensor | None, options: Sequence[Any] = ()
+    editor: Editor,
+    target: Any,
+    source: fx.Node,
+    weight: Tensor,
+    bias: Tensor | None,
+    options: Sequence[Any] = (),
+    name: str = "constant",
 ) -> fx.Node:
-    """A new linear layer or convolution."""
-    weights = editor.constant(weight), None if bias is None else editor.constant(bias)
+    """A new linear layer or convolution. name: of the layer."""
+    weights = (
+        editor.constant(weight, f"{name}_weight"),
+        None if bias is None else editor.constant(bias, f"{name}_bias"),
+    )
     return editor.call(target, source, *weights, *options)
 
 
-def linear(editor: Editor, source: fx.Node, weight: Tensor, bias: Tensor | None = None) -> fx.Node:
+def linear(editor: Editor, source: fx.Node, weight: Tensor, bias: Tensor | None = None, name: str = "constant") -> fx.Node:
     """A new linear layer. Shapes: (..., C_in) -> (..., C_out)."""
-    return layer_call(editor, aten.linear.default, source, weight, bias)
+    return layer_call(editor, aten.linear.default, source, weight, bias, (), name)
 
 
 def bias_or_zero(given: Layer) -> Tensor:

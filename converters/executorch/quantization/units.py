@@ -13,7 +13,7 @@ from typing import Literal
 
 from torch import Tensor, fx
 
-from converters.executorch.passes.editor import Editor, argument, aten, shape
+from converters.executorch.passes.editor import Editor, aten, shape
 from converters.executorch.passes.weights import Layer, layer
 
 Kind = Literal["linear", "conv", "depthwise"]
@@ -66,13 +66,14 @@ def find_units(editor: Editor) -> tuple[Unit, ...]:
         nodes = _joined(editor, found) if kind == "depthwise" else (found.node,)
         joined |= set(nodes)
         weights = tuple(other.weight for node in nodes for other in [layer(editor, node)] if other is not None)
-        units.append(Unit(_name(found), kind, nodes, weights))
+        units.append(Unit(_unused(found.name, units), kind, nodes, weights))
     return tuple(units)
 
 
-def _name(found: Layer) -> str:
-    weight = argument(found.node, "weight")
-    return str(weight.target).removesuffix(".weight")
+def _unused(name: str, units: list[Unit]) -> str:
+    """The name, with a number behind it if layers share their weights' origin."""
+    same = sum(unit.name == name or unit.name.startswith(f"{name}.") for unit in units)
+    return f"{name}.{same + 1}" if same else name
 
 
 def _kind(found: Layer) -> Kind | None:
