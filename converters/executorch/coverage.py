@@ -1,7 +1,8 @@
 """How much of a lowered graph runs in delegates, what is left behind, and why.
 
 Counted are the operations of the graph that ExecuTorch lowers, inside delegates as they were when the backend took them. Not
-counted is what moves no number: unpacking of results, and views, which ExecuTorch turns into other shapes of the same memory.
+counted is what moves no number: unpacking of results, and views, which ExecuTorch turns into other shapes of the same memory;
+and, in delegates, quantization and dequantization around an operation, which are part of it there.
 Multiply-accumulates are those of convolutions and matrix products.
 """
 
@@ -19,27 +20,28 @@ from edgeclip.manifest import LeftBehind
 from edgeclip.target import Delegation
 
 _VIEWS = ("alias", "alias_copy", "view", "view_copy", "_unsafe_view", "squeeze", "squeeze_copy", "unsqueeze", "unsqueeze_copy")
+_QUANTIZATION = ("quantize_", "dequantize_", "choose_qparams_")
 _UNCOUNTED = frozenset(("getitem", "executorch_call_delegate", "alloc", *_VIEWS))
 
 
 def coverage(module: fx.GraphModule, reasons: Reasons) -> Delegation:
     """The delegates of a lowered method, the share of operations and of products in them, and the rest."""
-    inside, outside = Counter[str](), Counter[tuple[str, str]]()
-    macs_inside = macs_outside = 0
+    outside = Counter[tuple[str, str]]()
+    inside = macs_inside = macs_outside = 0
     delegates = Counter[str]()
     for lowered in _delegates(module):
         delegates[lowered.backend_id] += 1
         for node in _counted(lowered.original_module.graph.nodes):
-            inside[plain_name(node.target)] += 1
+            inside += not plain_name(node.target).startswith(_QUANTIZATION)
             macs_inside += macs(node)
     for node in _counted(module.graph.nodes):
         name = plain_name(node.target)
         outside[name, reasons.why(node.name, name)] += 1
         macs_outside += macs(node)
-    total, macs_total = inside.total() + outside.total(), macs_inside + macs_outside
+    total, macs_total = inside + outside.total(), macs_inside + macs_outside
     return Delegation(
         delegates=dict(delegates),
-        ops_percent=round(100 * inside.total() / total, 2) if total else 0.0,
+        ops_percent=round(100 * inside / total, 2) if total else 0.0,
         macs_percent=round(100 * macs_inside / macs_total, 2) if macs_total else 0.0,
         left=tuple(LeftBehind(op=op, count=count, why=why) for (op, why), count in outside.most_common()),
     )

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch.export import ExportedProgram
-from torch.fx.traceback import NodeSource
 
 from converters.executorch.coverage import coverage
+from converters.executorch.savings import savings
 from converters.executorch.watching import listening
 from edgeclip.target import Delegation
 
@@ -29,24 +28,8 @@ def lower(methods: Mapping[str, tuple[ExportedProgram, list[Any]]]) -> LoweredPr
 
     programs = {name: program for name, (program, _) in methods.items()}
     partitioners = {name: chosen for name, (_, chosen) in methods.items()}
-    with _shared_provenance():
+    with savings():
         with listening() as reasons:
             edge = to_edge_transform_and_lower(programs, partitioner=partitioners)
         delegations = {name: coverage(edge.exported_program(name).graph_module, reasons) for name in methods}
         return LoweredProgram(edge.to_executorch().buffer, delegations)
-
-
-@contextmanager
-def _shared_provenance() -> Iterator[None]:
-    """Let nodes share the record of where they come from, instead of copying it.
-
-    Each of ExecuTorch's passes makes every node again, with a record that holds the records of all passes before (
-    `torch.fx.traceback.NodeSource`), and copies that deeply: time that grows with the square of the number of passes. The
-    records do not change once they are made.
-    """
-    assert "__deepcopy__" not in vars(NodeSource)
-    NodeSource.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        del NodeSource.__deepcopy__  # type: ignore[attr-defined]

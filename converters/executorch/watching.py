@@ -11,9 +11,11 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_LOGGER = "executorch.backends"  # of which every backend's loggers are children
+from torch._ops import OpOverload
+
+_LOGGERS = ("executorch.backends", "")  # XNNPACK's and Core ML's are children of the first, Vulkan logs to the root
 _LINES = (
-    re.compile(r"\[Vulkan Partitioner\] Due to \[(?P<why>.*?)\], skipping .*? = (?P<op>[\w.:]+)\("),
+    re.compile(r"\[Vulkan Partitioner\] Due to \[(?P<why>.*?)\], skipping .*? = (?P<op>[\w.:]+)\(", re.DOTALL),
     re.compile(r"Skipping op for CoreML delegation because (?:it is )?(?P<why>.*): (?P<op>[\w.:]+)$"),
 )
 NO_RULE = "the partitioner has no rule for it"
@@ -45,23 +47,24 @@ class Reasons(logging.Handler):
 @contextmanager
 def listening() -> Iterator[Reasons]:
     """Collect what is said inside, and show none of it."""
-    logger, disabled = logging.getLogger(_LOGGER), logging.root.manager.disable
-    level, propagate = logger.level, logger.propagate
+    loggers, disabled = [logging.getLogger(name) for name in _LOGGERS], logging.root.manager.disable
+    before = [(logger.level, logger.propagate, logger.handlers) for logger in loggers]
     reasons = Reasons()
     logging.disable(logging.NOTSET)
-    logger.setLevel(logging.DEBUG)
-    logger.propagate = False
-    logger.addHandler(reasons)
+    for logger, level in zip(loggers, (logging.DEBUG, logging.INFO), strict=True):
+        logger.setLevel(level)
+        logger.propagate = False
+        logger.handlers = [reasons]
     try:
         yield reasons
     finally:
-        logger.removeHandler(reasons)
-        logger.propagate = propagate
-        logger.setLevel(level)
+        for logger, (level, logger.propagate, logger.handlers) in zip(loggers, before, strict=True):
+            logger.setLevel(level)
         logging.disable(disabled)
 
 
 def plain_name(op: object) -> str:
     """The name of an operation without dialect and overload: `aten.argmax.default` -> `argmax`."""
-    parts = getattr(op, "__name__", str(op)).replace("::", ".").split(".")
+    name = str(op) if isinstance(op, (str, OpOverload)) else getattr(op, "__name__", str(op))
+    parts = name.replace("::", ".").split(".")
     return parts[1] if len(parts) > 1 else parts[0]

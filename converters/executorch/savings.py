@@ -1,0 +1,95 @@
+"""Work that ExecuTorch and torch do again and again while lowering, with one result: done once, or not where it finds nothing.
+
+The `.pte` has the same bytes with and without; `tests/converters/test_executorch_savings.py` holds it to that. All of it was
+measured with executorch 1.4 and torch 2.13, and can go when they do without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch.fx.traceback import NodeSource
+
+from converters.executorch.watching import plain_name
+
+
+@contextmanager
+def savings() -> Iterator[None]:
+    """All of them, while a graph is lowered."""
+    with contextlib.ExitStack() as stack:
+        for saving in (_shared_provenance, _operators_listed_once, _passes_with_work):
+            stack.enter_context(saving())
+        yield
+
+
+@contextmanager
+def _shared_provenance() -> Iterator[None]:
+    """Let nodes share the record of where they come from, instead of copying it.
+
+    Each of ExecuTorch's passes makes every node again, with a record that holds the records of all passes before (
+    `torch.fx.traceback.NodeSource`), and copies that deeply: time that grows with the square of the number of passes. The
+    records do not change once they are made.
+    """
+    assert "__deepcopy__" not in vars(NodeSource)
+    NodeSource.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        del NodeSource.__deepcopy__  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _operators_listed_once() -> Iterator[None]:
+    """Each of the fifteen decompositions of a lowering asks of every operator there is whether it is a composite one."""
+    from torch._export import utils
+    from torch.export import decomp_utils, exported_program
+
+    places = [place for place in (utils, decomp_utils, exported_program) if hasattr(place, "_collect_all_valid_cia_ops")]
+    found = utils._collect_all_valid_cia_ops
+    operators = found()
+    with _replaced(places, "_collect_all_valid_cia_ops", lambda: set(operators)):
+        yield
+
+
+# Operations that a pass of the XNNPACK delegate looks for (backends/xnnpack/_passes). Where there are none, it would only trace
+# the graph once more; the first also lowers four models with interpolation in them, to know their pattern.
+_LOOKS_FOR = {
+    "ConvertToUpsampleBilinear2d": {"upsample_bilinear2d", "index", "_unsafe_index"},
+    "FuseBatchNormPass": {"native_batch_norm", "_native_batch_norm_legit_no_training"},
+    "DecomposeBatchNorm": {"native_batch_norm", "_native_batch_norm_legit_no_training"},
+    "PReLUReshapePass": {"prelu", "_prelu_kernel"},
+    "DecomposeConcatenate": {"cat"},
+    "InsertPadQDQPass": {"constant_pad_nd"},
+}
+
+
+@contextmanager
+def _passes_with_work() -> Iterator[None]:
+    """Leave out passes of the XNNPACK delegate that look for operations which are not there."""
+    from executorch.backends.xnnpack import xnnpack_preprocess
+
+    base: Any = xnnpack_preprocess.XNNPACKPassManager
+
+    class Needed(base):  # type: ignore[misc]
+        def __init__(self, exported_program: Any, passes: list[Any] | None = None) -> None:
+            super().__init__(exported_program, passes)
+            present = {plain_name(node.target) for node in exported_program.graph.nodes if node.op == "call_function"}
+            self.passes = [one for one in self.passes if _LOOKS_FOR.get(one.__name__, present) & present]
+
+    with _replaced([xnnpack_preprocess], "XNNPACKPassManager", Needed):
+        yield
+
+
+@contextmanager
+def _replaced(places: list[Any], name: str, value: Any) -> Iterator[None]:
+    before = [getattr(place, name) for place in places]
+    for place in places:
+        setattr(place, name, value)
+    try:
+        yield
+    finally:
+        for place, old in zip(places, before, strict=True):
+            setattr(place, name, old)
