@@ -28,7 +28,7 @@ class ExecuTorchTarget:
 
     name = "executorch"
     suffix = ".pte"
-    schemes = ("fp32", *SCHEMES)
+    schemes = ("fp32", "fp16", *SCHEMES)
     backends = tuple(BACKENDS)
     os_floors = ()
     layouts = ()

@@ -12,9 +12,10 @@ from torch.export import ExportedProgram
 
 from converters.executorch.passes.editor import Editor
 from converters.executorch.quantization.embedding import LIBRARY, has_table, store_tables
+from converters.executorch.quantization.half import to_half
 from converters.executorch.quantization.plan import carry_out, integers
 from converters.executorch.quantization.schemes import SCHEMES, TABLE_FORMS, Scheme
-from converters.executorch.quantization.search import refine, most_exact_of_size, uniform
+from converters.executorch.quantization.search import most_exact_of_size, refine, uniform
 from converters.executorch.quantization.simulation import Simulation
 from converters.executorch.quantization.units import Unit, find_units
 from edgeclip.errors import BudgetError, ConversionError, UsageError
@@ -60,6 +61,8 @@ def quantize(
     program: ExportedProgram, example: tuple[Tensor, ...], recipe: Recipe, context: Context | None = None
 ) -> tuple[ExportedProgram, Lowered]:
     """Apply a recipe's scheme, and say what was decided; float schemes leave all but the token table as it is."""
+    if recipe.scheme == "fp16":
+        return _halved(program, example, recipe, context)
     scheme = SCHEMES.get(recipe.scheme)
     if scheme is None and recipe.token_table in (None, "fp32"):
         return program, Lowered()
@@ -82,6 +85,17 @@ def quantize(
         min_cosine=floor,
         libraries=_libraries(tower),
     )
+
+
+def _halved(
+    program: ExportedProgram, example: tuple[Tensor, ...], recipe: Recipe, context: Context | None
+) -> tuple[ExportedProgram, Lowered]:
+    """A tower in float16, its token table too."""
+    if recipe.token_table is not None:
+        raise UsageError(f"--scheme fp16: has its token table in float16, drop --token-table {recipe.token_table}")
+    tower = _Tower(Editor(program), recipe, context)
+    to_half(tower.editor)
+    return tower.editor.finish(example), Lowered()
 
 
 _TOKENS = "token_embedding"  # the name of the table in a table of layers
