@@ -94,7 +94,7 @@ class Editor:
         while hasattr(self.module, name):
             count += 1
             name = f"{wanted}_{count}"
-        kept = tensor.detach().clone().contiguous()
+        kept = tensor.detach().clone(memory_format=torch.contiguous_format)  # no strides of 0, ExecuTorch refuses them
         self.module.register_buffer(name, kept)
         first = next(node for node in self.graph.nodes if node.op not in ("placeholder", "get_attr"))
         with self.graph.inserting_before(first):

@@ -27,7 +27,7 @@ _GROUP = 32  # values that share a scale in int4
 
 @dataclass(frozen=True)
 class _Form:
-    """bits: of a value. group: how many values of a row share a scale; None, all. packed: (V, C) int8 -> as the kernel reads."""
+    """bits: of a value. group: values that share a scale; None, a row. packed: (V, C) int8 -> what the kernel reads."""
 
     bits: int
     group: int | None

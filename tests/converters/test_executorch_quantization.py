@@ -1,0 +1,211 @@
+"""Roundings and choices of ExecuTorch's integer schemes, against plain NumPy and torch's own integer operations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from converters.executorch.passes.editor import Editor, aten
+from converters.executorch.quantization.embedding import LIBRARY, store_tables
+from converters.executorch.quantization.half import to_half
+from converters.executorch.quantization.pairs import Range
+from converters.executorch.quantization.plan import carry_out, integers, ranged, rounded_as_it_comes, stored
+from converters.executorch.quantization.ranges import best_range, range_of, rounded_to
+from converters.executorch.quantization.search import refine, uniform
+from converters.executorch.quantization.simulation import Simulation
+from converters.executorch.quantization.units import find_units
+
+
+def exported(module, *example):
+    return torch.export.export(module.eval(), example, strict=False)
+
+
+class Net(nn.Module):
+    """A depthwise convolution in three parts, a dense one, GELU, another, and a linear layer."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second, self.third = (nn.Conv2d(32, 32, 3, padding=1, groups=32) for _ in range(3))
+        self.up, self.down = nn.Conv2d(32, 64, 1), nn.Conv2d(64, 32, 1)
+        self.head = nn.Linear(32, 48)
+
+    def forward(self, x):
+        x = self.first(x) + self.second(x) + self.third(x)
+        x = self.down(torch.nn.functional.gelu(self.up(x)))
+        return self.head(x.mean((2, 3)))
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(1)
+    samples = [torch.randn(1, 32, 8, 8) for _ in range(5)]
+    return Net(), samples
+
+
+def units_of(module, samples):
+    editor = Editor(exported(module, samples[0]))
+    return editor, find_units(editor)
+
+
+def test_weights_are_rounded_to_the_nearest_step_of_their_row():
+    torch.manual_seed(0)
+    weight = torch.randn(16, 64, 1, 1)
+    found = stored(weight, "w8")
+    steps = weight.numpy().reshape(16, -1) / (np.abs(weight.numpy().reshape(16, -1)).max(1, keepdims=True) / 127)
+    np.testing.assert_array_equal(found.values.numpy().reshape(16, -1), np.round(steps))
+    assert found.values.abs().max() == 127
+    assert float((found.decoded() - weight).abs().max()) <= float(found.scales.max()) / 2 + 1e-7
+
+
+def test_four_bits_have_a_scale_for_each_block_and_saturate_what_costs_little():
+    torch.manual_seed(0)
+    weight = torch.randn(8, 96)
+    found = stored(weight, "w4")
+    assert found.scales.shape == (8, 3)
+    assert int(found.values.min()) >= -7
+    assert int(found.values.max()) <= 7
+    blocks = weight.reshape(-1, 32)
+    plain = blocks.abs().amax(1, keepdim=True) / 7
+    error = ((blocks / plain).round() * plain - blocks).square().sum()
+    assert float((found.decoded() - weight).square().sum()) < float(error)
+
+
+def test_a_row_of_zeros_stays_zero():
+    for form in ("w8", "w4"):
+        assert not stored(torch.zeros(4, 32), form).decoded().any()
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-0.17, 6.0), (-3.0, 3.0), (0.0, 0.0), (-5.0, 0.0)])
+def test_a_range_holds_zero_exactly(low, high):
+    given = range_of(low, high)
+    assert -128 <= given.zero_point <= 127
+    assert float(rounded_to(torch.zeros(1), given)) == 0
+    if high > low:
+        assert float((rounded_to(torch.tensor([low, high]), given) - torch.tensor([low, high])).abs().max()) <= given.scale
+
+
+def test_rounding_is_what_torch_does_to_an_int8_tensor():
+    torch.manual_seed(0)
+    values, given = torch.randn(1000) * 3, Range(0.0371, -11)
+    theirs = torch.fake_quantize_per_tensor_affine(values, given.scale, given.zero_point, -128, 127)
+    torch.testing.assert_close(rounded_to(values, given), theirs, rtol=0, atol=1e-6)
+
+
+def test_a_few_large_values_saturate_where_that_leaves_finer_steps():
+    torch.manual_seed(0)
+    heavy = torch.distributions.Laplace(0.0, 1.0).sample((400_000,))
+    whole, found = range_of(float(heavy.min()), float(heavy.max())), best_range([heavy])
+    assert found.scale < 0.9 * whole.scale
+    assert float((rounded_to(heavy, found) - heavy).square().sum()) < 0.9 * float(
+        (rounded_to(heavy, whole) - heavy).square().sum()
+    )
+    even = torch.linspace(-1, 1, 4000)
+    assert best_range([even]).scale == pytest.approx(2 / 255, rel=0.05)
+
+
+def test_what_comes_is_rounded_by_row_or_by_picture():
+    torch.manual_seed(0)
+    rows = torch.randn(1, 7, 32) * torch.logspace(-2, 2, 7)[None, :, None]
+    error = (rounded_as_it_comes(rows, is_conv=False) - rows).abs().amax(-1) / rows.abs().amax(-1)
+    assert float(error.max()) < 1 / 127
+    picture = rows.reshape(1, 7, 8, 4)
+    assert float((rounded_as_it_comes(picture, is_conv=True)[0, 0] - picture[0, 0]).abs().max()) > 0.009
+
+
+def test_units_are_layers_and_whole_depthwise_sums(net):
+    _, units = units_of(*net)
+    assert [unit.kind for unit in units] == ["depthwise", "conv", "conv", "linear"]
+    assert len(units[0].nodes) == 5
+    assert len(units[0].weights) == 3
+    assert [unit.size_bytes("w8") for unit in units[1:]] == [64 * 32, 64 * 32, 48 * 32]
+
+
+def test_gelu_is_int8_where_what_comes_and_goes_is(net):
+    editor, units = units_of(*net)
+    gelu = editor.calls(aten.gelu.default)[0]
+    assert gelu in integers(editor, uniform(units, ("w8a8",))).static
+    mixed = {unit: "w8" if unit.name == "down" else "w8a8" for unit in units}
+    assert gelu not in integers(editor, mixed).static
+
+
+@pytest.mark.parametrize("form", ["w8a8", "w8", "w4"])
+def test_the_graph_with_pairs_computes_what_the_simulation_does(net, form):
+    module, samples = net
+    editor, units = units_of(module, samples)
+    with torch.no_grad():
+        originals = np.concatenate([module(sample).numpy() for sample in samples])
+    simulation = Simulation(editor, units, samples, originals)
+    plan = uniform(units, (form, "w8", "fp32"))
+    predicted = simulation.cosines(plan)
+    carry_out(editor, plan, simulation.ranges if form == "w8a8" else {})
+    program = editor.finish((samples[0],)).module()
+    with torch.no_grad():
+        outputs = np.concatenate([program(sample).numpy() for sample in samples])
+    real = (outputs * originals).sum(1) / np.linalg.norm(outputs, axis=1) / np.linalg.norm(originals, axis=1)
+    assert 0.5 < real.min() < 0.9999999
+    # the graph rounds half to even and sums in another order; its linear layers round by tensor, XNNPACK by row
+    np.testing.assert_allclose(real, predicted, atol=2e-4 if form == "w8a8" else 2e-3)
+
+
+def test_what_is_computed_again_is_what_a_whole_run_gives(net):
+    module, samples = net
+    editor, units = units_of(module, samples)
+    with torch.no_grad():
+        originals = np.concatenate([module(sample).numpy() for sample in samples])
+    simulation = Simulation(editor, units, samples, originals)
+    plan = {unit: "w8a8" for unit in units[1:3]}
+    whole = simulation.cosines(plan)
+    simulation.record(range(len(samples)))
+    np.testing.assert_array_equal(simulation.cosines(plan), whole)
+
+
+def test_the_unit_that_costs_most_gets_more_exact_first(net):
+    module, samples = net
+    with torch.no_grad():
+        module.up.weight[0, :] *= 300  # one output far larger than the others: its range is coarse for them
+        originals = np.concatenate([module(sample).numpy() for sample in samples])
+    editor, units = units_of(module, samples)
+    simulation = Simulation(editor, units, samples, originals)
+    forms = ("w4", "w8", "fp32")
+    start = uniform(units, forms)
+    floor = 1 - (1 - simulation.cosines(start).min()) / 3
+    found = refine(simulation, start, forms, floor)
+    assert simulation.cosines(found).min() >= floor > simulation.cosines(start).min()
+    assert 1 <= sum(found[unit] != start[unit] for unit in units) < len(units)
+    exact = refine(simulation, start, forms, 1.1)
+    assert set(exact.values()) == {"fp32"} or simulation.cosines(exact).min() > 1 - 1e-6
+
+
+def test_every_result_that_becomes_int8_has_a_range(net):
+    editor, units = units_of(*net)
+    whole = integers(editor, uniform(units, ("w8a8",)))
+    assert set(whole.static) <= set(ranged(editor, whole))
+
+
+@pytest.mark.parametrize(("form", "most"), [("w8", 1 / 254), ("w4", 0.15)])
+def test_a_table_in_integers_gives_its_rows(form, most):
+    torch.manual_seed(0)
+    table = nn.Embedding(50, 64)
+    ids = torch.randint(0, 50, (1, 9), dtype=torch.int32)
+    editor = Editor(exported(table, ids))
+    assert store_tables(editor, form) == 1
+    with torch.no_grad():
+        rows, exact = editor.finish((ids,)).module()(ids), table(ids)
+    assert float(((rows - exact).abs().amax(-1) / exact.abs().amax(-1)).max()) <= most + 1e-6
+    assert LIBRARY == "quantized_ops_lib"
+
+
+def test_half_is_half_throughout_and_ends_in_float(net):
+    module, samples = net
+    editor = Editor(exported(module, samples[0]))
+    to_half(editor)
+    program = editor.finish((samples[0],))
+    assert {value.dtype for value in program.state_dict.values()} <= {torch.float16, torch.float32}
+    assert not [node for node in program.graph.nodes if node.target is aten.gelu.default]
+    with torch.no_grad():
+        ours, exact = program.module()(samples[0]), module(samples[0])
+    assert ours.dtype == torch.float32
+    assert 0 < float((ours - exact).abs().max()) < 0.01
