@@ -35,7 +35,8 @@ _XNN_TYPES = {
 def inspect_program(path: Path, method: str = "forward") -> dict[str, Any]:
     """One method: ops by type (in delegates and outside), delegates, their share of the ops, weights by data type.
 
-    What is inside delegates other than XNNPACK's is not known; then there is no share, and their sizes are in `opaque_bytes`.
+    What is inside delegates other than XNNPACK's is not known; then there is no share, and the sizes of their graphs (and of
+    weights that they keep in them) are in `opaque_bytes`.
     """
     from executorch.exir._serialize._program import deserialize_pte_binary
     from executorch.exir.scalar_type import ScalarType

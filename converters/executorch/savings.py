@@ -71,15 +71,15 @@ def _passes_with_work() -> Iterator[None]:
     """Leave out passes of the XNNPACK delegate that look for operations which are not there."""
     from executorch.backends.xnnpack import xnnpack_preprocess
 
-    base: Any = xnnpack_preprocess.XNNPACKPassManager
+    make: Any = xnnpack_preprocess.XNNPACKPassManager
 
-    class Needed(base):  # type: ignore[misc]
-        def __init__(self, exported_program: Any, passes: list[Any] | None = None) -> None:
-            super().__init__(exported_program, passes)
-            present = {plain_name(node.target) for node in exported_program.graph.nodes if node.op == "call_function"}
-            self.passes = [one for one in self.passes if _LOOKS_FOR.get(one.__name__, present) & present]
+    def needed(exported_program: Any, passes: list[Any] | None = None) -> Any:
+        manager = make(exported_program, passes)
+        present = {plain_name(node.target) for node in exported_program.graph.nodes if node.op == "call_function"}
+        manager.passes = [one for one in manager.passes if _LOOKS_FOR.get(one.__name__, present) & present]
+        return manager
 
-    with _replaced([xnnpack_preprocess], "XNNPACKPassManager", Needed):
+    with _replaced([xnnpack_preprocess], "XNNPACKPassManager", needed):
         yield
 
 

@@ -84,7 +84,7 @@ def test_a_cell_lowers_to_one_delegate_and_runs_where_it_can(backend, scheme, tm
         assert artifact.checked == ("run" if backend in RUN_HERE else "lowered")
         content = TARGETS["executorch"].load().inspect(result.bundle / artifact.path)
         assert content["delegates"] == artifact.delegates
-        assert content["opaque_bytes"][BACKENDS[backend].identifier] > artifact.size_bytes / 2
+        assert content["opaque_bytes"][BACKENDS[backend].identifier] > 10_000
     if backend in RUN_HERE:
         verified = verify(result.bundle)
         assert verified.passed, verified.rows
