@@ -233,7 +233,7 @@ def _check_coverage(artifact: Artifact, wanted: float | None) -> None:
     """Delegates take as much of an artifact as they have to."""
     least = MIN_DELEGATED if wanted is None else wanted
     share = artifact.delegated_percent
-    if share is not None and share < least:
+    if share is not None and round(share, 1) < least:  # as it is shown
         left = ", ".join(f"{rest.count} x {rest.op} ({rest.why})" for rest in artifact.left)
         raise CoverageError(
             f"{artifact.label}: {share:.1f} % of the operations are in delegates, --min-delegated asks for {least:g};"
