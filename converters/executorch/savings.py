@@ -7,6 +7,7 @@ measured with executorch 1.4 and torch 2.13, and can go when they do without.
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,9 +21,20 @@ from converters.executorch.watching import plain_name
 def savings() -> Iterator[None]:
     """All of them, while a graph is lowered."""
     with contextlib.ExitStack() as stack:
-        for saving in (_shared_provenance, _operators_listed_once, _passes_with_work):
+        for saving in (_rarer_collections, _shared_provenance, _operators_listed_once, _passes_with_work):
             stack.enter_context(saving())
         yield
+
+
+@contextmanager
+def _rarer_collections() -> Iterator[None]:
+    """Let Python look for cycles less often: graphs make millions of objects, and keep most of them."""
+    before = gc.get_threshold()
+    gc.set_threshold(100_000, 50, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 @contextmanager
