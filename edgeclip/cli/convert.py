@@ -140,7 +140,7 @@ def command(
         if artifact.checked == "lowered":
             click.echo(f"{artifact.label}: lowered, not run: nothing here runs {', '.join(artifact.delegates)}")
         if artifact.kept_fp32:
-            click.echo(f"{artifact.label}: kept in float32, as float16 ruins them: {', '.join(artifact.kept_fp32)}")
+            click.echo(f"{artifact.label}: kept in float32, as smaller types ruin them: {', '.join(artifact.kept_fp32)}")
     click.echo(f"\nbundle: {result.bundle}  ({result.wall_s:.0f} s, peak memory {result.peak_rss_mb / 1024:.1f} GB)")
     click.echo(f"licence of the weights: {licence_summary(result.manifest.weights.licence)}")
     click.echo(f"next: edgeclip verify {result.bundle}")
