@@ -209,3 +209,38 @@ def test_half_is_half_throughout_and_ends_in_float(net):
         ours, exact = program.module()(samples[0]), module(samples[0])
     assert ours.dtype == torch.float32
     assert 0 < float((ours - exact).abs().max()) < 0.01
+
+
+def test_a_part_that_sees_only_padding_has_a_range_that_xnnpack_takes():
+    """Its factor from sums to int8 has to stay below 256, and that of a summand above 1/1024."""
+
+    class Rings(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.near = nn.Conv2d(16, 16, 3, padding=1, groups=16)
+            self.far = nn.Conv2d(16, 16, (2, 1), padding=(3, 0), dilation=(6, 1), groups=16, bias=False)
+
+        def forward(self, x):
+            return self.near(x) + self.far(x)
+
+    sample = torch.randn(1, 16, 2, 2)
+    editor, units = units_of(Rings(), [sample])
+    assert len(units) == 1
+    ranges = Simulation(editor, units, [sample], np.ones((1, 64))).ranges
+    total = editor.calls(aten.add.Tensor)[0]
+    near, far = total.all_input_nodes
+    source = near.args[0]
+    scale = float(stored(editor.value(far.args[1]), "w8a8").scales.max())
+    assert ranges[source].scale * scale / ranges[far].scale < 256
+    assert 2**-10 <= ranges[far].scale / ranges[total].scale < 2**8
+
+
+def test_a_bias_that_layers_share_is_stored_for_each(net):
+    module, samples = net
+    module.first.bias = module.second.bias
+    editor, units = units_of(module, samples)
+    simulation = Simulation(editor, units, samples, np.ones((len(samples), 48)))
+    carry_out(editor, uniform(units, ("w8a8",)), simulation.ranges)
+    biases = [node.args[2] for node in editor.calls(aten.conv2d.default)]
+    assert len(set(biases)) == len(biases)

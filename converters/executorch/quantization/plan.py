@@ -76,6 +76,38 @@ def shared_range(editor: Editor, whole: Integers, node: fx.Node) -> fx.Node:
     return node
 
 
+_FINEST = 128  # XNNPACK multiplies sums of products by less than 256 when it makes them int8,
+_ADDED = 256  # and a summand by at least 1/1024
+
+
+def bounded(editor: Editor, whole: Integers, ranges: Mapping[fx.Node, Range]) -> dict[fx.Node, Range]:
+    """Ranges that XNNPACK takes: not so much finer than what comes in, nor than the sum they become a part of.
+
+    A part of a split kernel that sees nothing but padding always gives zero, and could have any range.
+    """
+    found = dict(ranges)
+
+    def widen(node: fx.Node, least: float) -> None:
+        node = shared_range(editor, whole, node)
+        if found[node].scale < least:
+            found[node] = Range(least, found[node].zero_point)
+
+    static = sorted(whole.static)
+    for node in static:
+        if node.target in LAYERS:
+            weight = editor.value(argument(node, "weight"))
+            assert weight is not None
+            source = found[shared_range(editor, whole, argument(node, "input"))]
+            widen(node, source.scale * float(stored(weight, "w8a8").scales.max()) / _FINEST)
+        elif node.target is aten.add.Tensor:
+            widen(node, max(found[shared_range(editor, whole, given)].scale for given in node.all_input_nodes) / _FINEST)
+    for node in reversed(static):
+        if node.target is aten.add.Tensor:
+            for given in node.all_input_nodes:
+                widen(given, found[shared_range(editor, whole, node)].scale / _ADDED)
+    return found
+
+
 def carry_out(editor: Editor, plan: Plan, ranges: Mapping[fx.Node, Range]) -> None:
     """Put the pairs into the graph. ranges: of all `ranged` nodes."""
     whole = integers(editor, plan)
@@ -87,6 +119,11 @@ def carry_out(editor: Editor, plan: Plan, ranges: Mapping[fx.Node, Range]) -> No
         assert weight is not None
         with editor.before(node):
             node.replace_input_with(given, stored_weight(editor, stored(weight, form)))
+            bias = argument(node, "bias")
+            if bias is not None and len(bias.users) > 1:  # stored in steps of input and weight: not those of another layer
+                value = editor.value(bias)
+                assert value is not None
+                node.replace_input_with(bias, editor.constant(value))
             if node in whole.dynamic:
                 source = argument(node, "input")
                 node.replace_input_with(source, rounded_at_run_time(editor, source))

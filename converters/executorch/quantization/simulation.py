@@ -18,6 +18,7 @@ from converters.executorch.quantization.plan import (
     Integers,
     Plan,
     activations,
+    bounded,
     integers,
     ranged,
     rounded_as_it_comes,
@@ -46,9 +47,9 @@ class Simulation:
     def ranges(self) -> Mapping[fx.Node, Range]:
         """Of all results that any plan can have in int8, seen on all samples."""
         if self._ranges is None:
-            nodes = ranged(self.editor, integers(self.editor, {u: "w8a8" for u in self.units if "w8a8" in u.forms}))
-            seen = observed(self.editor, nodes, self._samples)
-            self._ranges = {node: best_range(values) for node, values in seen.items()}
+            whole = integers(self.editor, {unit: "w8a8" for unit in self.units if "w8a8" in unit.forms})
+            seen = observed(self.editor, ranged(self.editor, whole), self._samples)
+            self._ranges = bounded(self.editor, whole, {node: best_range(values) for node, values in seen.items()})
         return self._ranges
 
     def cosines(self, plan: Plan, which: Sequence[int] | None = None) -> np.ndarray:
