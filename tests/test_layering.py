@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -63,10 +63,16 @@ def test_targets_are_found_without_their_packages():
 
 @pytest.mark.parametrize("args", [["--help"], ["models"]])
 def test_start_up_is_quick(args):
-    """The bar is 0.3 s on a quiet machine; the best of several runs, and room for a busy one."""
+    """The bar is 0.3 s on a quiet machine: processor time, the best of several runs, so that others' work counts little."""
     times = []
     for _ in range(5):
-        started = time.perf_counter()
+        started = _time_of_children()
         subprocess.run([sys.executable, "-m", "edgeclip", *args], check=True, capture_output=True)
-        times.append(time.perf_counter() - started)
+        times.append(_time_of_children() - started)
     assert min(times) < 0.3
+
+
+def _time_of_children():
+    """Seconds of processor time of all children that have ended."""
+    spent = os.times()
+    return spent.children_user + spent.children_system

@@ -313,7 +313,10 @@ def test_folders_that_cannot_be_exchanged_are_refused_at_once(cli, tmp_path, mon
     [
         (["", "--target", "coreml"], "unknown model ''"),
         (["tinyclip-demo", "--target", "coreml", "--weights", ""], "--weights: empty"),
-        (["--target", "coreml", "--target", "executorch", "--scheme", "fp16"], "executorch can do fp32, w8; give each target"),
+        (
+            ["--target", "coreml", "--target", "executorch", "--scheme", "pal4"],
+            "executorch can do fp32, fp16, w8, w8a8, w4, auto; give each target",
+        ),
     ],
 )
 def test_options_that_say_nothing_or_too_much(cli, tmp_path, arguments, said):

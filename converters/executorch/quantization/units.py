@@ -34,17 +34,22 @@ _MOST_TAPS = 25  # of XNNPACK's int8 kernels for depthwise convolutions
 
 @dataclass(frozen=True)
 class Unit:
-    """name: of its weight. nodes: what it computes, in the order of execution; weights: those among them that have any."""
+    """name: of its weight. nodes: what it computes, in the order of execution; weights: those among them that have any.
+    rounds_maps: whether a convolution can be `w8` in this tower.
+    """
 
     name: str
     kind: Kind
     nodes: tuple[fx.Node, ...]
     weights: tuple[Tensor, ...]
+    rounds_maps: bool = True
 
     @property
     def forms(self) -> tuple[str, ...]:
         """How it can be stored."""
         known = FORMS[self.kind]
+        if self.kind == "conv" and not self.rounds_maps:
+            return tuple(form for form in known if form != "w8")
         return known if self.kind != "linear" or self.weights[0].shape[1] % BLOCK == 0 else known[1:]
 
     def size_bytes(self, form: str) -> int:
@@ -56,6 +61,7 @@ def find_units(editor: Editor) -> tuple[Unit, ...]:
     """The units of a tower, in the order of execution."""
     layers = [layer(editor, node) for node in editor.calls(aten.linear.default, aten.conv2d.default)]
     units: list[Unit] = []
+    rounds_maps = _rounds_maps(editor)
     joined: set[fx.Node] = set()
     for found in layers:
         if found is None or found.node in joined or found.weight.shape[0] <= _FEW:
@@ -66,7 +72,7 @@ def find_units(editor: Editor) -> tuple[Unit, ...]:
         nodes = _joined(editor, found) if kind == "depthwise" else (found.node,)
         joined |= set(nodes)
         weights = tuple(other.weight for node in nodes for other in [layer(editor, node)] if other is not None)
-        units.append(Unit(_unused(found.name, units), kind, nodes, weights))
+        units.append(Unit(_unused(found.name, units), kind, nodes, weights, rounds_maps))
     return tuple(units)
 
 
@@ -74,6 +80,15 @@ def _unused(name: str, units: list[Unit]) -> str:
     """The name, with a number behind it if layers share their weights' origin."""
     same = sum(unit.name == name or unit.name.startswith(f"{name}.") for unit in units)
     return f"{name}.{same + 1}" if same else name
+
+
+def _rounds_maps(editor: Editor) -> bool:
+    """Whether a convolution's input can be rounded as it comes.
+
+    ExecuTorch 1.4 puts the change to channels last in front of all that leads to such an input, up to the tower's own input
+    (`ChannelsLastTaggedReshapePass.input_to_nhwc`), which fails for tokens: they have no four axes.
+    """
+    return any(len(shape(node)) == 4 for node in editor.graph.nodes if node.op == "placeholder")
 
 
 def _kind(found: Layer) -> Kind | None:
