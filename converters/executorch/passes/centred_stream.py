@@ -16,7 +16,7 @@ from torch import Tensor, fx
 
 from converters.executorch.passes.editor import Editor, argument, aten, shape
 from converters.executorch.passes.layer_norm import centred, normalised
-from converters.executorch.passes.views import moves, origin
+from converters.executorch.passes.views import origin, sole_origin
 from converters.executorch.passes.weights import channels, layer, rebuilt
 
 
@@ -92,7 +92,7 @@ def _foldable(editor: Editor, addend: fx.Node) -> bool:
     """Whether the mean can be taken out of constants."""
     if editor.value(addend) is not None:
         return True
-    if not _alone(addend):
+    if sole_origin(addend) is None:
         return False
     if addend.target is aten.embedding.default:
         return editor.value(addend.args[0]) is not None
@@ -126,15 +126,6 @@ def _let_read_centred(editor: Editor, addend: fx.Node, stream: _Stream) -> None:
         return
     addend.replace_all_uses_with(new, delete_user_cb=of_the_stream)
     editor.drop(addend)
-
-
-def _alone(node: fx.Node) -> bool:
-    """Whether nothing else reads the addend or what it was moved from."""
-    while len(node.users) == 1:
-        if not moves(node):
-            return True
-        node = node.all_input_nodes[0]
-    return False
 
 
 def _without_mean(values: Tensor, axis: int) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx
 
 from converters.executorch.passes.editor import Editor, aten, shape
-from converters.executorch.passes.views import moves
+from converters.executorch.passes.views import sole_origin
 from converters.executorch.passes.weights import Layer, channels, layer, rebuilt
 
 
@@ -26,7 +26,7 @@ def _folded(editor: Editor, node: fx.Node) -> bool:
         given, value = node.args[position], editor.value(factor)
         if value is None or not isinstance(given, fx.Node) or shape(given) != shape(node):
             continue
-        found = _source(editor, given)
+        found = layer(editor, sole_origin(given))
         factors = None if found is None else _per_channel(found, given, value)
         if found is None or factors is None:
             continue
@@ -39,15 +39,6 @@ def _folded(editor: Editor, node: fx.Node) -> bool:
         editor.replace(node, scaled)
         return True
     return False
-
-
-def _source(editor: Editor, node: fx.Node) -> Layer | None:
-    """The layer behind moves that nothing else reads."""
-    while len(node.users) == 1:
-        if not moves(node):
-            return layer(editor, node)
-        node = node.all_input_nodes[0]
-    return None
 
 
 def _per_channel(found: Layer, given: fx.Node, value: Tensor) -> Tensor | None:

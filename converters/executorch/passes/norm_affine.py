@@ -24,7 +24,7 @@ def fold(editor: Editor) -> int:
 
 
 def _folded(editor: Editor, node: fx.Node) -> bool:
-    gamma, beta = editor.value(argument(node, "weight")), editor.value(argument(node, "bias"))
+    gamma, beta = affine(editor, node)
     if gamma is None or gamma.dim() != 1:
         return False
     readers = [_reader(editor, user, node) for user in node.users]

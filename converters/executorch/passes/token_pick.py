@@ -48,9 +48,9 @@ def _sunk(editor: Editor, node: fx.Node) -> bool:
     pick, axis = found
     source = node.args[0]
     assert isinstance(source, fx.Node)
-    if pick.index is not None and _plan(source, axis, node) == {}:
-        return False  # it already stands where it has to
     wanted = _plan(source, axis, node)
+    if pick.index is not None and not wanted:
+        return False  # it already stands where it has to
     picked = _Builder(editor, pick, wanted).picked(source, axis)
     with editor.before(node):
         editor.replace(node, editor.call(aten.reshape.default, picked, list(shape(node))))

@@ -55,6 +55,15 @@ def origin(node: fx.Node) -> fx.Node:
     return node
 
 
+def sole_origin(node: fx.Node) -> fx.Node | None:
+    """As `origin`, if nothing else reads that node, or what lies between; else None."""
+    while len(node.users) == 1:
+        if not moves(node):
+            return node
+        node = node.all_input_nodes[0]
+    return None
+
+
 def element_numbers(node: fx.Node, source: fx.Node) -> Tensor:
     """For each element of `node` its number in `source`, int64 of the shape of `node`."""
     chain = []
