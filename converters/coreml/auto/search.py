@@ -17,9 +17,6 @@ from edgeclip.recipe import Goal, Recipe
 from edgeclip.target import Context
 
 FORMS_TRIED = ("pal2", "pal3", "pal4", "w4", "pal6", "w8", "fp16")
-# How much of the loss that a floor allows may show on the calibration samples. Unseen ones fare a little worse; and
-# photographs lose up to four times what the drawn pictures do (tinyclip-demo).
-_SHARE, _SHARE_DRAWN = 0.8, 0.3
 # A package's size beyond the weights: what the uncompressed one has, and this for the description of each compressed weight.
 _DESCRIPTION_BYTES = 500
 
@@ -42,7 +39,7 @@ def search(package: Path, weights: Mapping[str, Weight], recipe: Recipe, context
         return _of_size(table, goal, besides + _DESCRIPTION_BYTES * len(weights))
     with context.progress(f"choosing forms: {label}"):
         measured = _Measured(Trial(package, samples, originals), weights, recipe.min_os)
-        return _of_floor(table, measured, goal.floor, _SHARE_DRAWN if context.drawn else _SHARE)
+        return _of_floor(table, measured, goal.floor, context.share)
 
 
 def _forms(weight: Weight, recipe: Recipe) -> tuple[str, ...]:

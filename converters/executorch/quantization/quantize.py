@@ -22,10 +22,6 @@ from edgeclip.errors import BudgetError, ConversionError, UsageError
 from edgeclip.recipe import Goal, Recipe
 from edgeclip.target import Context, Lowered
 
-# How much of the loss that a floor allows may show on the calibration samples, as for Core ML: unseen inputs fare a little
-# worse, and photographs lose up to four times what drawn pictures do.
-_SHARE, _SHARE_DRAWN = 0.8, 0.3
-
 
 @dataclass
 class _Tower:
@@ -54,7 +50,8 @@ class _Tower:
 
     @property
     def share(self) -> float:
-        return _SHARE_DRAWN if self.context is not None and self.context.drawn else _SHARE
+        assert self.context is not None  # `look` comes first
+        return self.context.share
 
 
 def quantize(
