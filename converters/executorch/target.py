@@ -28,7 +28,7 @@ class ExecuTorchTarget:
 
     name = "executorch"
     suffix = ".pte"
-    schemes = ("fp32", "fp16", "w8")  # w8a8, w4 and auto of `quantization` do not load on every model yet
+    schemes = ("fp32", "fp16", "w8", "w8a8", "w4", "auto")
     backends = tuple(BACKENDS)
     os_floors = ()
     layouts = ()

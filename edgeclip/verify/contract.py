@@ -60,8 +60,9 @@ def _option_differences(bundle: Bundle, artifact: Artifact, target: Target) -> I
     ):
         if stated is not None and stated not in known:
             yield f"{name} of {artifact.path} is {stated}, {artifact.target} knows {', '.join(known) or 'none'}"
-    if (artifact.min_cosine is not None or artifact.layers is not None) != (artifact.scheme == "auto"):
-        yield f"min_cosine and layers of {artifact.path} go with scheme auto, and it with them"
+    stated = artifact.min_cosine is not None, artifact.layers is not None
+    if stated != (True, True) and (stated[0] or artifact.scheme == "auto"):
+        yield f"min_cosine of {artifact.path} goes with scheme auto, and both with layers"
     own = target.stated_scheme(bundle.verified_path(artifact))
     if own is not None and own != artifact.scheme:
         yield f"scheme of {artifact.path} is {artifact.scheme}, the artifact itself says {own}"

@@ -185,7 +185,7 @@ def test_a_bundle_holds_what_an_app_needs(mobile_bundle):
     ("changes", "message"),
     [
         ({"scheme": "w8"}, "scheme of coreml/"),
-        ({"min_cosine": 0.0}, "go with scheme auto"),
+        ({"min_cosine": 0.0}, "goes with scheme auto"),
         ({"token_table": "nonsense"}, "token_table of coreml/"),
         ({"layout": "nchw"}, "layout of coreml/"),
     ],
