@@ -315,7 +315,7 @@ def test_folders_that_cannot_be_exchanged_are_refused_at_once(cli, tmp_path, mon
         (["tinyclip-demo", "--target", "coreml", "--weights", ""], "--weights: empty"),
         (
             ["--target", "coreml", "--target", "executorch", "--scheme", "pal4"],
-            "executorch can do fp32, fp16, w8; give each target",
+            "executorch can do fp32, fp16, w8, w8a8, w4, auto; give each target",
         ),
     ],
 )

@@ -54,7 +54,7 @@ def test_models_as_json(cli):
         (["convert", "mobileclip-so", "--target", "coreml"], "did you mean 'mobileclip-s0'?"),
         (["convert", "--target", "corml"], "did you mean 'coreml'?"),
         (["convert", "--target", "coreml", "--scheme", "fp8"], "unknown scheme for coreml 'fp8'"),
-        (["convert", "--target", "executorch", "--scheme", "pal4"], "known: fp32, fp16, w8"),
+        (["convert", "--target", "executorch", "--scheme", "pal4"], "known: fp32, fp16, w8, w8a8, w4, auto"),
         (["convert", "--target", "executorch", "--backend", "vulcan"], "known: xnnpack"),
         (["convert", "--target", "coreml", "--backend", "xnnpack"], "backend for coreml: there is nothing to choose"),
         (["convert", "--target", "coreml", "--min-os", "iOS12"], "known: iOS17, iOS16, iOS18"),
