@@ -38,6 +38,7 @@ from edgeclip.reference.torch_runtime import original_runner
 from edgeclip.spec import TOWERS
 from edgeclip.verify.compare import verify
 from edgeclip.verify.metrics import unit
+from markers import put
 
 SIZED = ("mobileclip-s0", "tinyclip-vit-8m-16")
 TRAINED = ("mobileclip-demo", "tinyclip-demo")
@@ -93,7 +94,7 @@ def main() -> None:
     table = "\n".join(_lines(chosen, results))
     print(table)
     if args.readme:
-        _put(args.readme, table)
+        put(args.readme, MARKERS, table)
 
 
 def _measure(case: Case, model: str, count: int) -> dict[str, Any]:
@@ -190,15 +191,6 @@ def _pair(result: dict[str, Any] | None, name: str, form: str, total: bool = Fal
         return "-"
     values = [result[name][tower] for tower in TOWERS]
     return format(sum(values), form) if total else " / ".join(format(value, form) for value in values)
-
-
-def _put(readme: Path, table: str) -> None:
-    begin, end = MARKERS
-    before, _, rest = readme.read_text("utf-8").partition(begin)
-    _, _, after = rest.partition(end)
-    if not rest or not after:
-        raise SystemExit(f"{readme}: lacks the markers {begin} and {end}")
-    readme.write_text(f"{before}{begin}\n{table}\n{end}{after}", "utf-8")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def main() -> None:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(to_json(results), "utf-8")
     if args.readme:
-        tables.put(args.readme, results)
+        tables.put_tables(args.readme, results)
     if args.plot:
         plot.draw(results, args.plot)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from latency.results import Results, Row
+from markers import put
 
 MARKERS = ("<!-- latency: benchmarks/latency_vs_peers.py -->", "<!-- end of latency -->")
 BASELINE = "straight"  # ratios are to this contender
@@ -125,12 +126,6 @@ def _conditions(results: Results) -> Iterator[str]:
     )
 
 
-def put(readme: Path, results: Results) -> None:
+def put_tables(readme: Path, results: Results) -> None:
     """Put the tables between the file's markers."""
-    begin, end = MARKERS
-    before, _, rest = readme.read_text("utf-8").partition(begin)
-    _, _, after = rest.partition(end)
-    if not rest or not after:
-        raise SystemExit(f"{readme}: lacks the markers {begin} and {end}")
-    text = "\n".join(markdown(results))
-    readme.write_text(f"{before}{begin}\n{text}\n{end}{after}", "utf-8")
+    put(readme, MARKERS, "\n".join(markdown(results)))

@@ -17,6 +17,7 @@ def load_program(path: Path, threads: int) -> Encode:
     """
     import torch
     from executorch.extension.pybindings.portable_lib import _threadpool_get_thread_count, _unsafe_reset_threadpool
+    from executorch.kernels import quantized  # noqa: F401 (registers the kernels of quantized token tables)
     from executorch.runtime import Runtime, Verification
 
     if _threadpool_get_thread_count() != threads:

@@ -12,18 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from torch.export import ExportedProgram
 from torch.fx.traceback import NodeSource
 
 from converters.executorch.watching import plain_name
-
-
-@contextmanager
-def savings() -> Iterator[None]:
-    """All of them, while a graph is lowered."""
-    with contextlib.ExitStack() as stack:
-        for saving in (_rarer_collections, _shared_provenance, _operators_listed_once, _passes_with_work):
-            stack.enter_context(saving())
-        yield
 
 
 @contextmanager
@@ -66,6 +58,21 @@ def _operators_listed_once() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _decompositions_with_work() -> Iterator[None]:
+    """Leave out decompositions of operations that are not there: each traces the whole graph once more."""
+    decompose = ExportedProgram.run_decompositions
+
+    def needed(self: ExportedProgram, decomp_table: Any = None, *args: Any, **kwargs: Any) -> ExportedProgram:
+        present = {node.target for node in self.graph.nodes if node.op == "call_function"}
+        if decomp_table is None or any(known in decomp_table for known in present):
+            return decompose(self, decomp_table, *args, **kwargs)
+        return self
+
+    with _replaced([ExportedProgram], "run_decompositions", needed):
+        yield
+
+
 # Operations that a pass of the XNNPACK delegate looks for (backends/xnnpack/_passes). Where there are none, it would only trace
 # the graph once more; the first also lowers four models with interpolation in them, to know their pattern.
 _LOOKS_FOR = {
@@ -75,6 +82,11 @@ _LOOKS_FOR = {
     "PReLUReshapePass": {"prelu", "_prelu_kernel"},
     "DecomposeConcatenate": {"cat"},
     "InsertPadQDQPass": {"constant_pad_nd"},
+    "DimOrderOpsRevertPass": {"_to_dim_order_copy", "_clone_dim_order", "_empty_dim_order"},
+    "FuseActivationPass": {"relu", "hardtanh"},
+    "RemoveGetItemPass": {"max_pool2d_with_indices", "max"},
+    "Conv1dUnsqueezePass": {"convolution"},
+    "PropagateCustomMetaPass": {"quantize_per_tensor", "dequantize_per_tensor", "dequantize_per_channel"},
 }
 
 
@@ -105,3 +117,15 @@ def _replaced(places: list[Any], name: str, value: Any) -> Iterator[None]:
     finally:
         for place, old in zip(places, before, strict=True):
             setattr(place, name, old)
+
+
+_ALL = (_rarer_collections, _shared_provenance, _operators_listed_once, _decompositions_with_work, _passes_with_work)
+
+
+@contextmanager
+def savings() -> Iterator[None]:
+    """All of them, while a graph is lowered."""
+    with contextlib.ExitStack() as stack:
+        for saving in _ALL:
+            stack.enter_context(saving())
+        yield

@@ -60,8 +60,8 @@ def _option_differences(bundle: Bundle, artifact: Artifact, target: Target) -> I
     ):
         if stated is not None and stated not in known:
             yield f"{name} of {artifact.path} is {stated}, {artifact.target} knows {', '.join(known) or 'none'}"
-    stated = artifact.min_cosine is not None, artifact.layers is not None
-    if stated != (True, True) and (stated[0] or artifact.scheme == "auto"):
+    chosen, promised = artifact.scheme == "auto", artifact.min_cosine is not None
+    if chosen != promised or (chosen and artifact.layers is None):
         yield f"min_cosine of {artifact.path} goes with scheme auto, and both with layers"
     own = target.stated_scheme(bundle.verified_path(artifact))
     if own is not None and own != artifact.scheme:

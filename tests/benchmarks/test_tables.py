@@ -94,20 +94,20 @@ def test_more_threads_at_work_than_were_set_is_said(results):
 
 
 def test_tables_go_between_the_markers_and_nothing_else_changes(results, tmp_path):
-    from latency.tables import MARKERS, put
+    from latency.tables import MARKERS, put_tables
 
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{MARKERS[0]}\nold\n{MARKERS[1]}\nafter\n")
-    put(readme, results)
+    put_tables(readme, results)
     first = readme.read_text()
-    put(readme, results)
+    put_tables(readme, results)
     assert readme.read_text() == first
     assert first.startswith("before\n")
     assert first.endswith("\nafter\n")
     assert "old" not in first
     readme.write_text("no markers")
     with pytest.raises(SystemExit, match="lacks the markers"):
-        put(readme, results)
+        put_tables(readme, results)
 
 
 def test_quartiles_are_numpys():

@@ -148,12 +148,12 @@ def shape(node: fx.Node) -> tuple[int, ...]:
     return tuple(node.meta["val"].shape)
 
 
-def argument(node: fx.Node, name: str, default: Any = None) -> Any:
+def argument(node: fx.Node, name: str) -> Any:
     """An argument of an ATen call by its name in the operation's schema."""
     schema = node.target._schema.arguments  # type: ignore[union-attr]
     for position, known in enumerate(schema):
         if known.name == name:
             if position < len(node.args):
                 return node.args[position]
-            return node.kwargs.get(name, known.default_value if known.has_default_value() else default)
+            return node.kwargs.get(name, known.default_value if known.has_default_value() else None)
     raise KeyError(f"{node.target}: no argument {name!r}")

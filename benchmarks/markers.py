@@ -1,0 +1,15 @@
+"""Results in a text that people write: between two markers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def put(text: Path, markers: tuple[str, str], results: str) -> None:
+    """Replace what stands between the markers. Ends the program where the text lacks them."""
+    begin, end = markers
+    before, _, rest = text.read_text("utf-8").partition(begin)
+    _, _, after = rest.partition(end)
+    if not rest or not after:
+        raise SystemExit(f"{text}: lacks the markers {begin} and {end}")
+    text.write_text(f"{before}{begin}\n{results}\n{end}{after}", "utf-8")
