@@ -12,6 +12,7 @@ from converters.executorch.quantization.embedding import LIBRARY, store_tables
 from converters.executorch.quantization.half import to_half
 from converters.executorch.quantization.pairs import Range
 from converters.executorch.quantization.plan import carry_out, integers, ranged, rounded_as_it_comes, stored
+from converters.executorch.quantization.pointwise import to_linear
 from converters.executorch.quantization.ranges import best_range, range_of, rounded_to
 from converters.executorch.quantization.search import refine, uniform
 from converters.executorch.quantization.simulation import Simulation
@@ -244,3 +245,36 @@ def test_a_bias_that_layers_share_is_stored_for_each(net):
     carry_out(editor, uniform(units, ("w8a8",)), simulation.ranges)
     biases = [node.args[2] for node in editor.calls(aten.conv2d.default)]
     assert len(set(biases)) == len(biases)
+
+
+class Row(nn.Module):
+    """Tokens as a map of one row, with pointwise convolutions over it."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.mix = nn.Conv2d(32, 32, (1, 3), padding=(0, 1), groups=32)
+        self.up, self.down, self.last = nn.Conv2d(32, 64, 1), nn.Conv2d(64, 32, 1, bias=False), nn.Conv2d(32, 32, 1)
+
+    def forward(self, x):
+        x = self.mix(x.transpose(1, 2).unsqueeze(2))
+        x = self.last(x + self.down(torch.nn.functional.gelu(self.up(x))))
+        return x.squeeze(2).transpose(1, 2)
+
+
+def test_pointwise_convolutions_over_tokens_become_linear_layers_with_int4_forms():
+    module, tokens = Row(), torch.randn(1, 9, 32)
+    editor = Editor(exported(module, tokens))
+    assert to_linear(editor) == 3
+    assert [(unit.name, unit.kind) for unit in find_units(editor)] == [
+        ("mix", "depthwise"), ("up", "linear"), ("down", "linear"), ("last", "linear")
+    ]  # fmt: skip
+    assert len(editor.calls(aten.permute.default)) == 4  # none between the two that GELU joins
+    editor.module.recompile()
+    with torch.no_grad():
+        np.testing.assert_allclose(editor.module(tokens).numpy(), module(tokens).numpy(), atol=1e-6)
+
+
+def test_pointwise_convolutions_of_pictures_stay(net):
+    module, samples = net
+    assert to_linear(Editor(exported(module, samples[0]))) == 0

@@ -14,6 +14,7 @@ from converters.executorch.passes.editor import Editor
 from converters.executorch.quantization.embedding import LIBRARY, has_table, store_tables
 from converters.executorch.quantization.half import to_half
 from converters.executorch.quantization.plan import carry_out, integers
+from converters.executorch.quantization.pointwise import to_linear
 from converters.executorch.quantization.schemes import SCHEMES, TABLE_FORMS, Scheme
 from converters.executorch.quantization.search import most_exact_of_size, refine, uniform
 from converters.executorch.quantization.simulation import Simulation
@@ -69,6 +70,7 @@ def quantize(
         return tower.editor.finish(example), Lowered(libraries=_libraries(tower))
     tower.look()
     _store_table(tower, recipe.token_table or scheme.token_table or _chosen_table(program, tower))
+    to_linear(tower.editor)
     units = find_units(tower.editor)
     simulation = tower.simulation(units)
     plan = _given(recipe, units) or _found(tower, simulation, scheme)
