@@ -60,12 +60,15 @@ def _operators_listed_once() -> Iterator[None]:
 
 @contextmanager
 def _decompositions_with_work() -> Iterator[None]:
-    """Leave out decompositions of operations that are not there: each traces the whole graph once more."""
+    """Leave out decompositions of operations that are not there: each traces the whole graph once more.
+
+    The first of a lowering, of nothing, is needed: it makes a program functional.
+    """
     decompose = ExportedProgram.run_decompositions
 
     def needed(self: ExportedProgram, decomp_table: Any = None, *args: Any, **kwargs: Any) -> ExportedProgram:
         present = {node.target for node in self.graph.nodes if node.op == "call_function"}
-        if decomp_table is None or any(known in decomp_table for known in present):
+        if not decomp_table or any(known in decomp_table for known in present):
             return decompose(self, decomp_table, *args, **kwargs)
         return self
 
