@@ -78,8 +78,8 @@ class _Stream:
 
 
 def _apply(editor: Editor, stream: _Stream) -> None:
-    norms = list(stream.norms)
-    for addend in stream.addends:
+    norms = sorted(stream.norms)  # in the same order every time, so that a file has the same bytes
+    for addend in sorted(stream.addends):
         _let_read_centred(editor, addend, stream)
     for norm in norms:
         source = norm.args[0]

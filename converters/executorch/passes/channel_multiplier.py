@@ -124,9 +124,9 @@ class _Named:
 
     def rename(self, order: Tensor) -> None:
         """Put channel order[i] at place i."""
-        for node in self._makers:
+        for node in sorted(self._makers):
             self._rebuild(node, lambda found: (found.weight[order], None if found.bias is None else found.bias[order]))
-        for node in self._readers:
+        for node in sorted(self._readers):
             self._rebuild(node, lambda found: (found.weight[:, order], found.bias))
 
     def _rebuild(self, node: fx.Node, change: Callable[[Layer], tuple[Tensor, Tensor | None]]) -> None:
