@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from converters.executorch.passes import apply_passes
 from converters.executorch.passes.editor import Editor, aten
 from converters.executorch.quantization.embedding import LIBRARY, store_tables
 from converters.executorch.quantization.half import to_half
@@ -197,6 +198,24 @@ def test_a_table_in_integers_gives_its_rows(form, most):
         rows, exact = editor.finish((ids,)).module()(ids), table(ids)
     assert float(((rows - exact).abs().amax(-1) / exact.abs().amax(-1)).max()) <= most + 1e-6
     assert LIBRARY == "quantized_ops_lib"
+
+
+def test_a_length_far_beyond_one_is_no_overflow_in_half():
+    """The sum of squares is 500 times what float16 can hold."""
+
+    class Unit(nn.Module):
+        def forward(self, x):
+            return torch.nn.functional.normalize(x, dim=-1)
+
+    torch.manual_seed(0)
+    long = 250 * torch.randn(1, 512).clamp(-1, 1)
+    program, _ = apply_passes(exported(Unit(), long), (long,))
+    editor = Editor(program)
+    to_half(editor)
+    editor.module.recompile()
+    found = editor.module(long)
+    assert float(long.square().sum()) > 200 * torch.finfo(torch.float16).max
+    np.testing.assert_allclose(found.numpy(), Unit()(long).numpy(), rtol=0.01, atol=1e-4)
 
 
 def test_half_is_half_throughout_and_ends_in_float(net):

@@ -1,12 +1,15 @@
 """Unit length as a product with a reciprocal square root.
 
 Given:  x / max(||x||, eps), as `F.normalize` exports it
-Result: x * rsqrt(max(sum of x^2, eps^2)), the sum as a linear layer with ones
-Identity: the square root is monotonous. eps = 1e-12, whose square is a normal float32.
+Result: x * (s * rsqrt(max(sum of (s x)^2, (s eps)^2))), the sum as a linear layer with weights s^2
+Identity: the square root is monotonous. eps = 1e-12, whose square is a normal float32. s is a power of 2, which rounds nothing,
+and s^2 next to 1 / C: about the mean of the squares is summed, which float16 holds for norms up to 255 / s.
 Why: XNNPACK has neither `linalg_vector_norm` nor a sum over the last axis; as a linear layer it has it.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import fx
@@ -25,10 +28,14 @@ def rewrite(editor: Editor) -> int:
             continue
         assert isinstance(source, fx.Node)
         with editor.before(node):
+            width, dtype = shape(source)[-1], source.meta["val"].dtype
+            step = 2.0 ** -int(math.log(width, 4))
             squares = editor.call(aten.mul.Tensor, source, source)
-            total = linear(editor, squares, torch.ones(1, shape(source)[-1], dtype=source.meta["val"].dtype))
-            bounded = editor.call(aten.clamp.default, total, eps * eps)
-            editor.replace(node, editor.call(aten.mul.Tensor, source, editor.call(aten.rsqrt.default, bounded)))
+            total = linear(editor, squares, torch.full((1, width), step * step, dtype=dtype))
+            bounded = editor.call(aten.clamp.default, total, (step * eps) ** 2)
+            factor = editor.constant(torch.tensor([step], dtype=dtype))
+            length = editor.call(aten.mul.Tensor, editor.call(aten.rsqrt.default, bounded), factor)
+            editor.replace(node, editor.call(aten.mul.Tensor, source, length))
         count += 1
     return count
 
