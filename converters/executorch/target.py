@@ -49,6 +49,8 @@ class ExecuTorchTarget:
         backend.check_installed()
         if recipe.passes and not backend.rewritten:
             raise UsageError(f"--backend {backend.name}: takes the graph as it is; drop --without-pass and --with-pass")
+        if recipe.token_table is not None and recipe.scheme == "fp16":
+            raise UsageError(f"--scheme fp16: has its token table in float16; drop --token-table {recipe.token_table}")
         if recipe.token_table is not None and backend.schemes is not None:
             raise UsageError(f"--backend {backend.name}: has no kernels for other token tables; drop --token-table")
 
@@ -64,6 +66,8 @@ class ExecuTorchTarget:
         return self._write({_METHODS[part.exported.tower]: part for part in parts}, path)
 
     def _write(self, parts: Mapping[str, Part], path: Path) -> tuple[Lowered, ...]:
+        from executorch.exir.error import ExportError, InternalError
+
         from converters.executorch.lowering import lower
 
         first = next(iter(parts.values()))
@@ -73,7 +77,7 @@ class ExecuTorchTarget:
             with progress(f"lowering the {towers} tower: executorch/{first.recipe.backend} {first.recipe.scheme}"):
                 prepared = {method: _prepared(part) for method, part in parts.items()}
                 program = lower({method: (ready.program, ready.partitioners) for method, ready in prepared.items()})
-        except (RuntimeError, ValueError, KeyError, TypeError, AssertionError, IndexError) as error:
+        except (RuntimeError, ValueError, KeyError, TypeError, AssertionError, IndexError, ExportError, InternalError) as error:
             raise ConversionError(f"executorch: {towers} tower of {first.recipe.model}: {error}") from error
         path.write_bytes(program.content)
         return tuple(

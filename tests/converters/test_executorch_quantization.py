@@ -14,7 +14,7 @@ from converters.executorch.quantization.half import to_half
 from converters.executorch.quantization.pairs import Range
 from converters.executorch.quantization.plan import carry_out, integers, ranged, rounded_as_it_comes, stored
 from converters.executorch.quantization.pointwise import to_linear
-from converters.executorch.quantization.ranges import best_range, range_of, rounded_to
+from converters.executorch.quantization.ranges import best_range, observed, range_of, rounded_to
 from converters.executorch.quantization.search import refine, uniform
 from converters.executorch.quantization.simulation import Simulation
 from converters.executorch.quantization.units import find_units
@@ -108,6 +108,25 @@ def test_a_few_large_values_saturate_where_that_leaves_finer_steps():
     assert best_range([even]).scale == pytest.approx(2 / 255, rel=0.05)
 
 
+def test_every_column_and_channel_is_seen():
+    """Of a map with 64 columns and of 256 channels: even steps would see one column, or four channels."""
+    for shape, axis in (((1, 64, 64, 64), 3), ((1, 256, 768), 2)):
+        numbers = torch.arange(shape[axis], dtype=torch.float32)
+        spread = numbers.reshape([-1 if at == axis else 1 for at in range(len(shape))]).expand(shape).contiguous()
+        editor = Editor(exported(nn.ReLU(), spread))
+        (node,) = editor.calls(aten.relu.default)
+        (values,) = observed(editor, [node], [spread])[node]
+        assert len(values.unique()) > 0.6 * shape[axis]
+
+
+def test_next_to_nothing_in_a_row_makes_no_tiny_steps():
+    """The bias is int32 in steps of the input's and the row's scale: 0.1 / (0.03 * step) has to stay below 2^31."""
+    weight = torch.randn(4, 16)
+    weight[2] = 1e-12
+    scales = stored(weight, "w8a8").scales
+    assert float(0.1 / (0.03 * scales).min()) < 2**31
+
+
 def test_what_comes_is_rounded_by_row_or_by_picture():
     torch.manual_seed(0)
     rows = torch.randn(1, 7, 32) * torch.logspace(-2, 2, 7)[None, :, None]
@@ -174,10 +193,11 @@ def test_the_unit_that_costs_most_gets_more_exact_first(net):
     forms = ("w4", "w8", "fp32")
     start = uniform(units, forms)
     floor = 1 - (1 - simulation.cosines(start).min()) / 3
-    found = refine(simulation, start, forms, floor)
-    assert simulation.cosines(found).min() >= floor > simulation.cosines(start).min()
+    found, cosine = refine(simulation, start, forms, floor)
+    assert cosine == simulation.cosines(found).min()
+    assert cosine >= floor > simulation.cosines(start).min()
     assert 1 <= sum(found[unit] != start[unit] for unit in units) < len(units)
-    exact = refine(simulation, start, forms, 1.1)
+    exact, _ = refine(simulation, start, forms, 1.1)
     assert set(exact.values()) == {"fp32"} or simulation.cosines(exact).min() > 1 - 1e-6
 
 

@@ -64,7 +64,7 @@ class _Stream:
                 if layer(self.editor, origin(node)) is not None and len(node.users) == 1:
                     continue
             for user in node.users:
-                if user.target is aten.layer_norm.default:
+                if user.target is aten.layer_norm.default and len(argument(user, "normalized_shape")) == 1:
                     self.norms.add(user)
                 elif self._is_sum(user):
                     waiting.append(user)
@@ -97,7 +97,9 @@ def _foldable(editor: Editor, addend: fx.Node) -> bool:
     if addend.target is aten.embedding.default:
         return editor.value(addend.args[0]) is not None
     found = layer(editor, origin(addend))
-    return found is not None and bool((channels(found, addend) == torch.arange(found.weight.shape[0])).all())
+    if found is None or shape(addend)[-1] != found.weight.shape[0]:
+        return False
+    return bool((channels(found, addend) == torch.arange(found.weight.shape[0])).all())
 
 
 def _let_read_centred(editor: Editor, addend: fx.Node, stream: _Stream) -> None:

@@ -1,9 +1,9 @@
 """Unit length as a product with a reciprocal square root.
 
 Given:  x / max(||x||, eps), as `F.normalize` exports it
-Result: x * (s * rsqrt(max(sum of (s x)^2, (s eps)^2))), the sum as a linear layer with weights s^2
+Result: y * rsqrt(max(sum of y^2, (s eps)^2)) with y = s x, the sum as a linear layer with ones
 Identity: the square root is monotonous. eps = 1e-12, whose square is a normal float32. s is a power of 2, which rounds nothing,
-and s^2 next to 1 / C: about the mean of the squares is summed, which float16 holds for norms up to 255 / s.
+and s^2 next to 1 / C: the sum is about the mean of the squares of x, which float16 holds for norms up to 255 / s.
 Why: XNNPACK has neither `linalg_vector_norm` nor a sum over the last axis; as a linear layer it has it.
 """
 
@@ -30,12 +30,10 @@ def rewrite(editor: Editor) -> int:
         with editor.before(node):
             width, dtype = shape(source)[-1], source.meta["val"].dtype
             step = 2.0 ** -int(math.log(width, 4))
-            squares = editor.call(aten.mul.Tensor, source, source)
-            total = linear(editor, squares, torch.full((1, width), step * step, dtype=dtype))
+            short = editor.call(aten.mul.Tensor, source, editor.constant(torch.tensor([step], dtype=dtype)))
+            total = linear(editor, editor.call(aten.mul.Tensor, short, short), torch.ones(1, width, dtype=dtype))
             bounded = editor.call(aten.clamp.default, total, (step * eps) ** 2)
-            factor = editor.constant(torch.tensor([step], dtype=dtype))
-            length = editor.call(aten.mul.Tensor, editor.call(aten.rsqrt.default, bounded), factor)
-            editor.replace(node, editor.call(aten.mul.Tensor, source, length))
+            editor.replace(node, editor.call(aten.mul.Tensor, short, editor.call(aten.rsqrt.default, bounded)))
         count += 1
     return count
 

@@ -57,6 +57,12 @@ def has_table(editor: Editor) -> bool:
     return bool(editor.calls(aten.embedding.default))
 
 
+def table_values(editor: Editor) -> int:
+    """How many values there are to look up."""
+    tables = [editor.value(node.args[0]) for node in editor.calls(aten.embedding.default)]
+    return sum(table.numel() for table in tables if table is not None)
+
+
 def _stored(editor: Editor, node: Any, form: _Form) -> bool:
     table, ids = editor.value(node.args[0]), argument(node, "indices")
     if table is None:

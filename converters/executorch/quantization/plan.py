@@ -29,8 +29,8 @@ _TABLED = frozenset({aten.gelu.default})
 
 def stored(weight: Tensor, form: str) -> Stored:
     """A weight, (C_out, ...) float32, in integers."""
-    bits, row = (4, BLOCK) if form == "w4" else (8, weight[0].numel())
-    values, scales = rounded(weight.reshape(-1, row), bits)
+    bits, row, stored_as = (4, BLOCK, torch.bfloat16) if form == "w4" else (8, weight[0].numel(), torch.float32)
+    values, scales = rounded(weight.reshape(-1, row), bits, stored_as)
     return Stored(values.reshape(weight.shape), scales.reshape(len(weight), -1), bits)
 
 

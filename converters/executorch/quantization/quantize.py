@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from converters.executorch.passes.editor import Editor
-from converters.executorch.quantization.embedding import LIBRARY, has_table, store_tables
+from converters.executorch.quantization.embedding import LIBRARY, has_table, store_tables, table_values
 from converters.executorch.quantization.half import to_half
 from converters.executorch.quantization.plan import carry_out, integers
 from converters.executorch.quantization.pointwise import to_linear
@@ -73,13 +73,14 @@ def quantize(
     to_linear(tower.editor)
     units = find_units(tower.editor)
     simulation = tower.simulation(units)
-    plan = _given(recipe, units) or _found(tower, simulation, scheme)
+    smallest = uniform(units, scheme.forms)
+    plan = _given(recipe, units, tower) or _found(tower, simulation, scheme, smallest)
     floor = _promise(tower, simulation, plan)
     static = integers(tower.editor, plan).static
     carry_out(tower.editor, plan, simulation.ranges if static else {})
     return tower.editor.finish(example), Lowered(
         layers=_table(tower, plan),
-        kept_fp32=tuple(sorted(unit.name for unit, form in plan.items() if form == "fp32")),
+        kept_fp32=tuple(sorted(unit.name for unit, form in plan.items() if form == "fp32" != smallest[unit])),
         calibrated=True,
         min_cosine=floor,
         libraries=_libraries(tower),
@@ -90,13 +91,12 @@ def _halved(
     program: ExportedProgram, example: tuple[Tensor, ...], recipe: Recipe, context: Context | None
 ) -> tuple[ExportedProgram, Lowered]:
     """A tower in float16, its token table too."""
-    if recipe.token_table is not None:
-        raise UsageError(f"--scheme fp16: has its token table in float16, drop --token-table {recipe.token_table}")
     tower = _Tower(Editor(program), recipe, context)
     to_half(tower.editor)
     return tower.editor.finish(example), Lowered()
 
 
+_FILLED = 0.97  # of a size that is asked for: scales, and the description of the program, take the rest
 _TOKENS = "token_embedding"  # the name of the table in a table of layers
 
 
@@ -111,31 +111,47 @@ def _libraries(tower: _Tower) -> tuple[str, ...]:
 
 def _chosen_table(program: ExportedProgram, tower: _Tower) -> str | None:
     """For `auto`: the smallest that takes at most half of the loss that the floor allows."""
-    if tower.recipe.layers is not None:
-        return tower.recipe.layers.get(_TOKENS)
     if not has_table(tower.editor):
         return None
+    if tower.recipe.layers is not None:
+        form = tower.recipe.layers.get(_TOKENS, TABLE_FORMS[-1])
+        if form not in TABLE_FORMS:
+            raise ConversionError(f"--layers: {_TOKENS} cannot be {form!r}; known: {', '.join(TABLE_FORMS)}")
+        return form
     floor = tower.goal.floor
+    if floor is None:  # of the two that cost little, the exact one where it leaves the layers int8
+        assert tower.goal.max_mb is not None
+        layers = sum(unit.size_bytes("w8") for unit in find_units(tower.editor))
+        return "w8" if table_values(tower.editor) + layers <= _FILLED * tower.goal.max_mb * 1e6 else "w4"
     for form in TABLE_FORMS[:-1]:
         trial = _Tower(Editor(program), tower.recipe, tower.context, None, tower.samples, tower.originals)
         _store_table(trial, form)
-        if floor is None or trial.simulation().cosines({}).min() >= 1 - tower.share * (1 - floor) / 2:
+        if trial.simulation().cosines({}).min() >= 1 - tower.share * (1 - floor) / 2:
             return form
     return TABLE_FORMS[-1]
 
 
-def _found(tower: _Tower, simulation: Simulation, scheme: Scheme) -> dict[Unit, str]:
-    """The plan of a scheme, as exact as its floor asks for."""
-    start = uniform(simulation.units, scheme.forms)
+def _found(tower: _Tower, simulation: Simulation, scheme: Scheme, start: Mapping[Unit, str]) -> dict[Unit, str]:
+    """The plan of a scheme, as exact as its floor asks for. start: the least exact."""
     goal, label = tower.goal, f"executorch {tower.recipe.scheme}"
     if tower.recipe.scheme == "auto" and goal.floor is None:
         assert goal.max_mb is not None
-        return most_exact_of_size(simulation, start, scheme.forms, goal.max_mb * 1e6 - _besides(tower, simulation.units))
+        return most_exact_of_size(
+            simulation, start, scheme.forms, _FILLED * goal.max_mb * 1e6 - _besides(tower, simulation.units)
+        )
     floor = scheme.floor if goal.floor is None or scheme.floor is not None else 1 - tower.share * (1 - goal.floor)
     assert floor is not None
     assert tower.context is not None
+    if tower.table in SCHEMES:  # a smaller token table than the scheme's has its own floor
+        floor = min(floor, SCHEMES[tower.table].floor or floor)
     with tower.context.progress(f"choosing what stays more exact: {label}") as task:
-        return refine(simulation, start, scheme.forms, floor, task)
+        plan, cosine = refine(simulation, start, scheme.forms, floor, task)
+    if cosine < floor and tower.recipe.scheme != "auto":  # of auto, `_promise` says so
+        raise BudgetError(
+            f"executorch: {tower.recipe.model}: scheme {tower.recipe.scheme} comes to cosine {cosine:.4f} on the calibration"
+            f" samples even with its layers in float32, below {floor:g}; use another scheme or token table"
+        )
+    return plan
 
 
 def _besides(tower: _Tower, units: Sequence[Unit]) -> int:
@@ -169,8 +185,8 @@ def _table(tower: _Tower, plan: Mapping[Unit, str]) -> dict[str, str] | None:
     return table if tower.recipe.scheme == "auto" or len(set(table.values())) > 1 else None
 
 
-def _given(recipe: Recipe, units: Sequence[Unit]) -> dict[Unit, str] | None:
-    """The plan of a table of layers."""
+def _given(recipe: Recipe, units: Sequence[Unit], tower: _Tower) -> dict[Unit, str] | None:
+    """The plan of a table of layers, which has to name all of them."""
     if recipe.layers is None:
         return None
     known = {unit.name: unit for unit in units}
@@ -183,4 +199,7 @@ def _given(recipe: Recipe, units: Sequence[Unit]) -> dict[Unit, str] | None:
         if form not in known[name].forms:
             raise ConversionError(f"--layers: {name} cannot be {form!r}; known: {', '.join(known[name].forms)}")
         plan[known[name]] = form
-    return {unit: plan.get(unit, "fp32") for unit in units}
+    wanted = [*(unit.name for unit in units), *([_TOKENS] if has_table(tower.editor) else [])]
+    if missing := [name for name in wanted if name not in recipe.layers]:
+        raise ConversionError(f"--layers: the table lacks {', '.join(missing)} of {recipe.model}")
+    return plan

@@ -2,7 +2,7 @@
 
 The cosine that each unit's form costs is measured alone, on the samples that suffer most; losses are taken to add up (an
 embedding moved by d loses d^2 / 2 of its cosine, and the moves of different units are nearly uncorrelated). Units are made
-more exact in the order of what that gains per byte, as few as it takes. What a plan costs as a whole is measured, not added up.
+more exact in the order of what that gains per byte; how many it takes is found by bisection, in which a plan's cost is measured.
 """
 
 from __future__ import annotations
@@ -28,14 +28,16 @@ def uniform(units: Sequence[Unit], forms: Sequence[str]) -> dict[Unit, str]:
     return {unit: next(form for form in forms if form in unit.forms) for unit in units}
 
 
-def refine(simulation: Simulation, plan: Plan, forms: Sequence[str], floor: float, task: Task | None = None) -> dict[Unit, str]:
-    """The plan, with as few units as it takes in later ones of the forms, until every cosine is at least `floor`.
+def refine(
+    simulation: Simulation, plan: Plan, forms: Sequence[str], floor: float, task: Task | None = None
+) -> tuple[dict[Unit, str], float]:
+    """The plan, with some units in later ones of the forms so that every cosine is at least `floor`; and the smallest cosine.
 
     forms: from the plan's own to the most exact. Gives the most exact plan where none holds the floor.
     """
     cosines = simulation.cosines(plan)
     if cosines.min() >= floor:
-        return dict(plan)
+        return dict(plan), float(cosines.min())
     order = [int(number) for number in np.argsort(cosines)]
     losses = measure(simulation, plan, forms, order[:_WORST], task)
     steps = _steps(plan, losses)
@@ -45,7 +47,7 @@ def refine(simulation: Simulation, plan: Plan, forms: Sequence[str], floor: floa
         found = _taken(plan, steps[:count])
         cosines = simulation.cosines(found)
         if cosines.min() >= floor or count == len(steps):
-            return found
+            return found, float(cosines.min())
         least, watched = count + 1, [*watched, int(cosines.argmin())]
 
 
@@ -54,7 +56,7 @@ def most_exact_of_size(simulation: Simulation, plan: Plan, forms: Sequence[str],
     size = sum(unit.size_bytes(form) for unit, form in plan.items())
     if size > most_bytes:
         raise BudgetError(
-            f"executorch: this tower's layers take {size / 1e6:.1f} MB at least; they may take {most_bytes / 1e6:.1f}"
+            f"executorch: this tower's layers take {size / 1e6:.1f} MB at least; they may take {max(most_bytes, 0) / 1e6:.1f}"
         )
     order = [int(number) for number in np.argsort(simulation.cosines(plan))]
     found = dict(plan)
@@ -71,7 +73,9 @@ def measure(
     """The mean cosine that each form of each unit costs alone. which: numbers of samples."""
     simulation.record(which)
     losses: dict[Unit, dict[str, float]] = {}
-    for unit, first in plan.items():
+    for number, (unit, first) in enumerate(plan.items()):
+        if task is not None:
+            task.advance(number, len(plan))
         own = [form for form in forms[forms.index(first) :] if form in unit.forms]
         losses[unit] = {
             form: 0.0 if form == "fp32" else 1 - float(simulation.cosines({unit: form}, which).mean()) for form in own
@@ -84,17 +88,26 @@ def _steps(plan: Plan, losses: Losses) -> list[tuple[Unit, str]]:
     """More exact forms of units, what gains most per byte first."""
     steps = []
     for unit, first in plan.items():
-        known = losses[unit]
-        at = first
-        for form in list(known)[1:]:
-            gain = known[at] - known[form]
-            if gain <= 0:
-                continue
-            weights = sum(weight.numel() for weight in unit.weights)
-            cost = max(unit.size_bytes(form) - unit.size_bytes(at), _SLOWER * weights)
-            steps.append((-gain / cost, unit.name, unit, form))
-            at = form
+        for form, gain in _worthwhile(unit, first, losses[unit]):
+            steps.append((-gain, unit.name, unit, form))
     return [(unit, form) for _, _, unit, form in sorted(steps, key=lambda step: step[:2])]
+
+
+def _worthwhile(unit: Unit, first: str, known: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Forms to go through from the first, each with what the step gains per byte: less than the step before it."""
+    weights = sum(weight.numel() for weight in unit.weights)
+    costs = {form: unit.size_bytes(form) + _SLOWER * weights * number for number, form in enumerate(known)}
+    path, gains = [first], [float("inf")]
+    for form in list(known)[1:]:
+        while True:
+            gain = (known[path[-1]] - known[form]) / (costs[form] - costs[path[-1]])
+            if gain < gains[-1] or len(path) == 1:
+                break
+            del path[-1], gains[-1]
+        if gain > 0:
+            path.append(form)
+            gains.append(gain)
+    return list(zip(path[1:], gains[1:], strict=True))
 
 
 def _taken(plan: Plan, steps: Sequence[tuple[Unit, str]]) -> dict[Unit, str]:
