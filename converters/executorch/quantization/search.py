@@ -2,7 +2,7 @@
 
 The cosine that each unit's form costs is measured alone, on the samples that suffer most; losses are taken to add up (an
 embedding moved by d loses d^2 / 2 of its cosine, and the moves of different units are nearly uncorrelated). Units are made
-more exact in the order of what that gains per byte; how many it takes is found by bisection, in which a plan's cost is measured.
+more exact in the order of what that gains per byte; how many it takes is found by bisection, which measures whole plans.
 """
 
 from __future__ import annotations
