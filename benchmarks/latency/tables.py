@@ -108,12 +108,15 @@ def _cell(results: Results, row: Row | None, reasons: dict[str, int]) -> str:
     if row.latency_ms is None:
         return f"[{reasons.setdefault(f'{row.label}: {row.failed}', len(reasons) + 1)}]"
     ratio = speedup(results, row)
-    return f"{row.latency_ms.p50:.1f}" + ("" if ratio is None else f" ({ratio:.1f}x)")
+    text = f"{row.latency_ms.p50:.1f}" + ("" if ratio is None else f" ({ratio:.1f}x)")
+    if warning := busy_warning(row):
+        text += f" [{reasons.setdefault(f'{row.label}: {warning}', len(reasons) + 1)}]"
+    return text
 
 
 def _cosine(value: float) -> str:
-    """Not rounded up to 1."""
-    return "1.0000" if value >= 0.99999 else f"{int(value * 1e4) / 1e4:.4f}"
+    """Not rounded up to 1, except by float32's own noise."""
+    return "1.0000" if value >= 0.999995 else f"{int(value * 1e4) / 1e4:.4f}"
 
 
 def _conditions(results: Results) -> Iterator[str]:

@@ -36,24 +36,28 @@ if TYPE_CHECKING:
 )
 @click.option("--min-os", metavar="OS", help="OS floor of coreml: iOS16, iOS17 or iOS18. Default: iOS17, or what S needs.")
 @click.option("--tower", "towers", multiple=True, type=click.Choice(TOWERS), help="Only this tower; repeatable. Default: both.")
-@click.option(
-    "--token-table", metavar="F", help="How coreml stores the token embedding table: fp16, w8, pal4, ... Default: as S."
-)
+@click.option("--token-table", metavar="F", help="How the token embedding table is stored: fp16, w8, pal4, ... Default: as S.")
 @click.option("--layout", metavar="L", help="coreml: ane, rewritten for the Neural Engine (default), or plain.")
 @click.option("--convention", metavar="C", help="Names that apps expect of coreml: apple (default) or queryable.")
 @click.option("--min-cosine", type=click.FloatRange(0, 1), help="--scheme auto: smallest cosine to hold. Default: 0.995.")
 @click.option("--max-mb", type=click.FloatRange(0, min_open=True), help="--scheme auto: the most that the packages may take.")
-@click.option("--seed", type=click.IntRange(0), default=0, help="--scheme auto: which samples it tries layers on. Default: 0.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="coreml auto: which samples it tries layers on. Default: 0.")
 @click.option(
     "--layers", type=click.Path(path_type=Path), metavar="FILE", help="A form for each weight: JSON, or a bundle of auto's."
 )
 @click.option("--without-pass", "without_passes", multiple=True, metavar="P", help="executorch: leave a graph pass out.")
 @click.option("--with-pass", "with_passes", multiple=True, metavar="P", help="executorch: a graph pass that is not exact.")
 @click.option(
-    "--calibration-images", type=click.Path(path_type=Path), metavar="DIR", help="Pictures for w8a8 and auto. Default: drawn."
+    "--calibration-images",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Pictures to fit w8a8, auto and executorch's integers to. Default: drawn.",
 )
 @click.option(
-    "--calibration-texts", type=click.Path(path_type=Path), metavar="FILE", help="Texts for w8a8 and auto, one a line."
+    "--calibration-texts",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Texts for the same, one a line. Default: our own.",
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Bundle folder. Default: artifacts/MODEL.")
 @click.option("--force", is_flag=True, help="Replace what is in the way: the targets named, or a bundle of other weights.")
