@@ -9,7 +9,7 @@ from latency.results import Results, Row
 
 _OURS, _PEER, _EDGE = "#d1495b", "#9fb3c8", "#f4f4f4"
 _SECOND = 0.55  # lightness of bars with more threads: opacity
-_WIDTH_IN, _ROW_IN, _HEAD_IN = 5.2, 0.21, 0.75  # inches: of a panel; per bar; for title and axis
+_WIDTH_IN, _ROW_IN, _HEAD_IN = 5.2, 0.21, 0.95  # inches: of a panel; per bar; for title and axis
 
 
 def draw(results: Results, stem: Path) -> list[Path]:
@@ -63,7 +63,8 @@ def _panel(axis: Any, results: Results, model: str, tower: str, names: list[str]
     axis.spines[["top", "right"]].set_visible(False)
     axis.tick_params(axis="y", length=0)
     shades = ", then ".join(f"{count} thread{'s' * (count > 1)}" for count in threads)
-    axis.set_title(f"{model} {tower}, ms ({shades})", loc="left", fontsize=10)
+    axis.set_title(f"{model} {tower}", loc="left", fontsize=10)
+    axis.set_xlabel(f"ms; {shades}")
 
 
 def _bar(axis: Any, row: Row, y: float, thickness: float, limit: float, opacity: float) -> None:
