@@ -24,7 +24,6 @@ def to_linear(editor: Editor) -> int:
     if any(len(shape(node)) == 4 for node in editor.graph.nodes if node.op == "placeholder"):
         return 0
     made: dict[fx.Node, fx.Node] = {}
-    count = 0
     for node in editor.calls(aten.conv2d.default):
         found = layer(editor, node)
         if found is None or not _is_pointwise(found):
@@ -36,8 +35,7 @@ def to_linear(editor: Editor) -> int:
             again = editor.call(aten.reshape.default, row, list(shape(node)))
             made[again] = result
             editor.replace(node, again)
-        count += 1
-    return count
+    return len(made)
 
 
 def _is_pointwise(found: Layer) -> bool:

@@ -60,7 +60,9 @@ def quantize(
 ) -> tuple[ExportedProgram, Lowered]:
     """Apply a recipe's scheme, and say what was decided; float schemes leave all but the token table as it is."""
     if recipe.scheme == "fp16":
-        return _halved(program, example, recipe, context)
+        editor = Editor(program)
+        to_half(editor)
+        return editor.finish(example), Lowered()
     scheme = SCHEMES.get(recipe.scheme)
     if scheme is None and recipe.token_table in (None, "fp32"):
         return program, Lowered()
@@ -74,7 +76,7 @@ def quantize(
     units = find_units(tower.editor)
     simulation = tower.simulation(units)
     smallest = uniform(units, scheme.forms)
-    plan = _given(recipe, units, tower) or _found(tower, simulation, scheme, smallest)
+    plan = _given(recipe, units) or _found(tower, simulation, scheme, smallest)
     floor = _promise(tower, simulation, plan)
     static = integers(tower.editor, plan).static
     carry_out(tower.editor, plan, simulation.ranges if static else {})
@@ -85,15 +87,6 @@ def quantize(
         min_cosine=floor,
         libraries=_libraries(tower),
     )
-
-
-def _halved(
-    program: ExportedProgram, example: tuple[Tensor, ...], recipe: Recipe, context: Context | None
-) -> tuple[ExportedProgram, Lowered]:
-    """A tower in float16, its token table too."""
-    tower = _Tower(Editor(program), recipe, context)
-    to_half(tower.editor)
-    return tower.editor.finish(example), Lowered()
 
 
 _FILLED = 0.97  # of a size that is asked for: scales, and the description of the program, take the rest
@@ -139,11 +132,13 @@ def _found(tower: _Tower, simulation: Simulation, scheme: Scheme, start: Mapping
         return most_exact_of_size(
             simulation, start, scheme.forms, _FILLED * goal.max_mb * 1e6 - _besides(tower, simulation.units)
         )
-    floor = scheme.floor if goal.floor is None or scheme.floor is not None else 1 - tower.share * (1 - goal.floor)
-    assert floor is not None
-    assert tower.context is not None
-    if tower.table in SCHEMES:  # a smaller token table than the scheme's has its own floor
+    floor = scheme.floor
+    if floor is None:
+        assert goal.floor is not None
+        floor = 1 - tower.share * (1 - goal.floor)
+    elif tower.table in SCHEMES:  # a smaller token table than the scheme's has its own floor
         floor = min(floor, SCHEMES[tower.table].floor or floor)
+    assert tower.context is not None
     with tower.context.progress(f"choosing what stays more exact: {label}") as task:
         plan, cosine = refine(simulation, start, scheme.forms, floor, task)
     if cosine < floor and tower.recipe.scheme != "auto":  # of auto, `_promise` says so
@@ -185,8 +180,8 @@ def _table(tower: _Tower, plan: Mapping[Unit, str]) -> dict[str, str] | None:
     return table if tower.recipe.scheme == "auto" or len(set(table.values())) > 1 else None
 
 
-def _given(recipe: Recipe, units: Sequence[Unit], tower: _Tower) -> dict[Unit, str] | None:
-    """The plan of a table of layers, which has to name all of them."""
+def _given(recipe: Recipe, units: Sequence[Unit]) -> dict[Unit, str] | None:
+    """The plan of a table of layers, which has to name all of them; a token table that it does not name is float."""
     if recipe.layers is None:
         return None
     known = {unit.name: unit for unit in units}
@@ -199,7 +194,6 @@ def _given(recipe: Recipe, units: Sequence[Unit], tower: _Tower) -> dict[Unit, s
         if form not in known[name].forms:
             raise ConversionError(f"--layers: {name} cannot be {form!r}; known: {', '.join(known[name].forms)}")
         plan[known[name]] = form
-    wanted = [*(unit.name for unit in units), *([_TOKENS] if has_table(tower.editor) else [])]
-    if missing := [name for name in wanted if name not in recipe.layers]:
+    if missing := [name for name in known if name not in recipe.layers]:
         raise ConversionError(f"--layers: the table lacks {', '.join(missing)} of {recipe.model}")
     return plan
