@@ -46,6 +46,7 @@ class Plugin:
 
 TARGETS: Registry[Plugin] = Registry("target")
 RUNTIMES: Registry[Plugin] = Registry("runtime")  # in the order in which `classify` prefers them
+DEVICES: Registry[Plugin] = Registry("device")  # what `profile --device` takes, without what follows its colon
 PLACEMENTS: Registry[Plugin] = Registry("placement")  # by target: which operations an accelerator would run
 
 for _plugin in (

@@ -1,0 +1,40 @@
+"""What a device is to `profile`: something that takes a bundle and gives rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from edgeclip.manifest import Artifact, Bundle
+from edgeclip.progress import Progress, silent
+from profiles.results import Profile
+
+Choose = Callable[[Artifact], bool]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for, the same for all devices.
+
+    bundle: opened; nothing of it is run before its hash was checked. threads: each is a row. runtimes: empty, those that
+    exist on the device. argument: what follows the device's name, such as the serial number of `android:SERIAL`.
+    most_s: of timed inferences, for each row. runner: the benchmark program to push to a phone.
+    """
+
+    bundle: Bundle
+    argument: str = ""
+    threads: Sequence[int] = (1,)
+    runtimes: Sequence[str] = ()
+    most_s: float = 20.0
+    runner: Path | None = None
+    progress: Progress = silent
+
+
+class ProfileDevice(Protocol):
+    """A kind of device. Raises an `EdgeclipError` where it cannot be reached; never gives a number that was not measured."""
+
+    def profile(self, request: Request) -> Profile:
+        """Measure or estimate every artifact that the device can run; the others are in `not_run` with the reason."""
+        ...

@@ -1,0 +1,158 @@
+"""What a profile says. A measurement and an estimate are different types, so that none is taken for the other.
+
+Field names are those of `profile --json`; units are in the names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from edgeclip.manifest import Artifact
+from edgeclip.spec import Tower
+
+SCHEMA: Literal["edgeclip.profile/1"] = "edgeclip.profile/1"
+
+
+class Latency(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Of n timed inferences, in milliseconds. median_interval: 95 % confidence, from order statistics."""
+
+    p50: float
+    p90: float
+    p99: float
+    min: float
+    mean: float
+    n: int
+    median_interval: tuple[float, float]
+
+
+class EstimatedLatency(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A prediction in milliseconds, and the range that the estimator's own leave-one-out errors give it."""
+
+    p50: float
+    low: float
+    high: float
+
+
+class _Row(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which artifact. delegates: how many of each kind; delegated_percent: of its operations."""
+
+    model: str
+    tower: Tower
+    target: str
+    backend: str | None
+    scheme: str
+    sha256: str
+    size_bytes: int
+    delegates: dict[str, int] = {}
+    delegated_percent: float | None = None
+
+
+class MeasuredRow(_Row, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One artifact on one runtime with a number of threads, timed.
+
+    load_cold_ms: the first load in a fresh process, and where the system allows with the file out of its cache;
+    load_warm_ms: the median of later loads; first_ms: the first inference. peak_memory_mb: of the whole process, 1e6 bytes.
+    threads: None where the runtime chooses by itself. noisy: why the figures are not to be relied on.
+    reference: a runtime that exists to check numbers, so its times say nothing about a phone.
+    """
+
+    runtime: str
+    threads: int | None
+    load_cold_ms: float | None
+    load_warm_ms: float | None
+    first_ms: float | None
+    latency_ms: Latency
+    peak_memory_mb: float | None
+    reference: bool = False
+    noisy: tuple[str, ...] = ()
+    operators_ms: dict[str, float] = {}
+
+
+class EstimatedRow(_Row, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One artifact on a device that is not here, predicted.
+
+    error_percent: mean and worst error of the estimator where it can be checked, each figure left out of its own fit.
+    bounds: what the time goes to, in ms by cause (compute, memory, dispatch, fallback). operators_ms: by kind of operation.
+    """
+
+    latency_ms: EstimatedLatency
+    error_percent: tuple[float, float]
+    load_cold_ms: float | None = None
+    threads: int | None = None
+    bounds: dict[str, float] = {}
+    operators_ms: dict[str, float] = {}
+
+
+class Device(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the figures are of. kind: of all its rows. emulated: an emulator or simulator, not the device it shows.
+
+    details: the machine, its processor, governor, load average, thermal state ..., as the runner found them.
+    """
+
+    id: str
+    kind: Literal["measured", "estimated"]
+    name: str
+    emulated: bool = False
+    details: dict[str, Any] = {}
+
+
+class BudgetLine(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One limit and what it was held against. rows: labels of the artifacts that count."""
+
+    limit: str
+    unit: Literal["ms", "MB"]
+    most: float
+    found: float
+    passed: bool
+    rows: tuple[str, ...]
+
+
+class Change(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An artifact against another, or against its earlier self: ratio of medians with its 95 % interval, this to that."""
+
+    label: str
+    ratio: float
+    interval: tuple[float, float]
+    passed: bool | None = None
+
+
+Row: TypeAlias = MeasuredRow | EstimatedRow
+
+
+class Profile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole of `profile --json`: rows are all measured or all estimated, as the device's kind says."""
+
+    device: Device
+    rows: tuple[MeasuredRow, ...] | tuple[EstimatedRow, ...]
+    bundle: str = ""
+    budget: tuple[BudgetLine, ...] | None = None
+    against: tuple[Change, ...] | None = None
+    baseline: tuple[Change, ...] | None = None
+    not_run: dict[str, str] = {}  # artifacts that this device has no runtime for, and why
+    tools: dict[str, str] = {}
+    schema: Literal["edgeclip.profile/1"] = SCHEMA
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for `json.dumps`."""
+        found = msgspec.to_builtins(self)
+        assert isinstance(found, dict)
+        return found
+
+
+def described(artifact: Artifact, model: str) -> Mapping[str, Any]:
+    """The fields of a row that the manifest knows."""
+    return {
+        "model": model,
+        "tower": artifact.tower,
+        "target": artifact.target,
+        "backend": artifact.backend,
+        "scheme": artifact.scheme,
+        "sha256": artifact.sha256,
+        "size_bytes": artifact.size_bytes,
+        "delegates": artifact.delegates,
+        "delegated_percent": artifact.delegated_percent,
+    }

@@ -1,0 +1,1 @@
+"""What measures: one file per kind of device."""
