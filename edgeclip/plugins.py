@@ -46,7 +46,8 @@ class Plugin:
 
 TARGETS: Registry[Plugin] = Registry("target")
 RUNTIMES: Registry[Plugin] = Registry("runtime")  # in the order in which `classify` prefers them
-DEVICES: Registry[Plugin] = Registry("device")  # what `profile --device` takes, without what follows its colon
+# What `profile --device` takes, without what follows its colon; a device with a file in `profiles/devices` needs no row.
+DEVICES: Registry[Plugin] = Registry("device")
 PLACEMENTS: Registry[Plugin] = Registry("placement")  # by target: which operations an accelerator would run
 
 for _plugin in (
@@ -68,6 +69,12 @@ for _plugin in (
     Plugin("torch", "edgeclip.reference.torch_runtime:RUNTIME", "the original model in PyTorch", ("torch",)),
 ):
     RUNTIMES.add(_plugin.name, _plugin)
+
+for _plugin in (Plugin("host", "profiles.runners.host:DEVICE", "this machine"),):
+    DEVICES.add(_plugin.name, _plugin)
+
+# What `edgeclip profile` calls: bundle and options -> an outcome.
+PROFILER = Plugin("profile", "profiles.session:profile", "times a bundle on a device and holds it against limits")
 
 PLACEMENTS.add(
     "coreml",

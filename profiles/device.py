@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from edgeclip.manifest import Artifact, Bundle
 from edgeclip.progress import Progress, silent
@@ -37,4 +37,13 @@ class ProfileDevice(Protocol):
 
     def profile(self, request: Request) -> Profile:
         """Measure or estimate every artifact that the device can run; the others are in `not_run` with the reason."""
+        ...
+
+
+@runtime_checkable
+class ComparingDevice(ProfileDevice, Protocol):
+    """A device that can also time two bundles in turns, so that what slows it for a while slows both."""
+
+    def compare(self, request: Request, other: Bundle) -> Profile:
+        """The rows of `request.bundle`, and in `against` each of its artifacts to the same tower's in `other`."""
         ...

@@ -1,6 +1,7 @@
 """What a profile says. A measurement and an estimate are different types, so that none is taken for the other.
 
-Field names are those of `profile --json`; units are in the names.
+Field names are those of `profile --json`; units are in the names. The latest profile of a device is kept in its bundle, see
+`profiles.store`.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class MeasuredRow(_Row, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One artifact on one runtime with a number of threads, timed.
 
     load_cold_ms: the first load in a fresh process, and where the system allows with the file out of its cache;
-    load_warm_ms: the median of later loads; first_ms: the first inference. peak_memory_mb: of the whole process, 1e6 bytes.
+    load_warm_ms: the median of later loads; first_ms: the first inference. peak_memory_mb: resident, 1e6 bytes, of the whole
+    process until the last inference; memory_before_mb: of the same process before it loaded the artifact, so of the runtime.
     threads: None where the runtime chooses by itself. noisy: why the figures are not to be relied on.
     reference: a runtime that exists to check numbers, so its times say nothing about a phone.
     """
@@ -67,6 +69,7 @@ class MeasuredRow(_Row, frozen=True, forbid_unknown_fields=True, kw_only=True):
     first_ms: float | None
     latency_ms: Latency
     peak_memory_mb: float | None
+    memory_before_mb: float | None = None
     reference: bool = False
     noisy: tuple[str, ...] = ()
     operators_ms: dict[str, float] = {}
@@ -101,7 +104,11 @@ class Device(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class BudgetLine(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One limit and what it was held against. rows: labels of the artifacts that count."""
+    """One limit and what it was held against. rows: labels of the artifacts that count.
+
+    limit: as `--budget-NAME` takes it, `ms image=20`. found: of an estimate the high end of its range, so that it passes only
+    if the whole range does.
+    """
 
     limit: str
     unit: Literal["ms", "MB"]
@@ -112,11 +119,16 @@ class BudgetLine(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Change(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """An artifact against another, or against its earlier self: ratio of medians with its 95 % interval, this to that."""
+    """An artifact against another, or against its earlier self: how many times as long this takes as that.
+
+    ratio and its 95 % interval: how they are found is in `profiles.runners.host_rounds` (against another) and
+    `profiles.baseline`. p50_ms: the medians of this and that. passed: None where no tolerance was asked for.
+    """
 
     label: str
     ratio: float
     interval: tuple[float, float]
+    p50_ms: tuple[float, float]
     passed: bool | None = None
 
 
@@ -136,11 +148,39 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     tools: dict[str, str] = {}
     schema: Literal["edgeclip.profile/1"] = SCHEMA
 
+    @property
+    def passed(self) -> bool:
+        """Whether everything that was held against a limit is within it."""
+        return all(one.passed is not False for one in (*(self.budget or ()), *(self.baseline or ())))
+
     def as_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""
         found = msgspec.to_builtins(self)
         assert isinstance(found, dict)
         return found
+
+
+class MeasuredProfile(Profile, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A profile as it is read back: of a union of rows, msgspec could not tell which is meant."""
+
+    rows: tuple[MeasuredRow, ...]
+
+
+class EstimatedProfile(Profile, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """As `MeasuredProfile`."""
+
+    rows: tuple[EstimatedRow, ...]
+
+
+def label(row: Row) -> str:
+    """For people: `executorch/xnnpack w8 text`, with what else tells rows of one profile apart."""
+    target = f"{row.target}/{row.backend}" if row.backend else row.target
+    parts = [target, row.scheme, row.tower]
+    if isinstance(row, MeasuredRow) and row.runtime != row.target:
+        parts.append(f"in {row.runtime}")
+    if row.threads is not None:
+        parts.append(f"{row.threads} thread{'s' * (row.threads > 1)}")
+    return " ".join(parts)
 
 
 def described(artifact: Artifact, model: str) -> Mapping[str, Any]:

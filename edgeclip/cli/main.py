@@ -20,6 +20,7 @@ COMMANDS = {
     "models": "List the models, their licences and what is cached.",
     "convert": "Convert a model to Core ML and ExecuTorch.",
     "verify": "Prove that artifacts compute what the original computes.",
+    "profile": "Time a bundle on a device, and hold it against budgets.",
     "classify": "Score labels for pictures with a bundle.",
     "inspect": "Show what is in a bundle.",
 }

@@ -1,0 +1,127 @@
+"""A profile for people: a table, and what has to be said below it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final, TypeAlias
+
+from profiles.results import Change, EstimatedRow, MeasuredRow, Profile, Row, label
+
+Table: TypeAlias = tuple[Sequence[str], list[tuple[str, ...]], Sequence[int]]  # header, rows, columns to align right
+
+_MEASURED: Final = (
+    "artifact",
+    "threads",
+    "load cold",
+    "warm",
+    "first",
+    "p50",
+    "p90",
+    "p99 ms",
+    "memory",
+    "size MB",
+    "delegated",
+)
+_ESTIMATED: Final = ("artifact", "load", "estimated", "from", "to ms", "size MB", "delegated")
+_SHOWN = 4  # kinds of operations in a line
+
+
+def table(profile: Profile) -> Table:
+    """Header, rows, and the columns that are aligned right."""
+    if profile.device.kind == "estimated":
+        return _ESTIMATED, [_estimated(row) for row in profile.rows if isinstance(row, EstimatedRow)], range(1, 6)
+    return _MEASURED, [_measured(row) for row in profile.rows if isinstance(row, MeasuredRow)], range(1, 10)
+
+
+def notes(profile: Profile) -> list[str]:
+    """Lines below the table."""
+    return [*_conditions(profile), *_rows(profile), *_checks(profile)]
+
+
+def _measured(row: MeasuredRow) -> tuple[str, ...]:
+    latency = row.latency_ms
+    return (
+        _name(row),
+        "auto" if row.threads is None else str(row.threads),
+        _ms(row.load_cold_ms),
+        _ms(row.load_warm_ms),
+        _ms(row.first_ms),
+        _ms(latency.p50),
+        _ms(latency.p90),
+        _ms(latency.p99),
+        "-" if row.peak_memory_mb is None else f"{row.peak_memory_mb:.0f}",
+        f"{row.size_bytes / 1e6:.1f}",
+        _delegated(row),
+    )
+
+
+def _estimated(row: EstimatedRow) -> tuple[str, ...]:
+    latency = row.latency_ms
+    return (
+        _name(row),
+        _ms(row.load_cold_ms),
+        _ms(latency.p50),
+        _ms(latency.low),
+        _ms(latency.high),
+        f"{row.size_bytes / 1e6:.1f}",
+        _delegated(row),
+    )
+
+
+def _name(row: Row) -> str:
+    """As `label`, without the threads, which have a column."""
+    target = f"{row.target}/{row.backend}" if row.backend else row.target
+    runtime = f" in {row.runtime}" if isinstance(row, MeasuredRow) and row.runtime != row.target else ""
+    flags = " *" if isinstance(row, MeasuredRow) and (row.noisy or row.reference) else ""
+    return f"{target} {row.scheme} {row.tower}{runtime}{flags}"
+
+
+def _delegated(row: Row) -> str:
+    return "-" if row.delegated_percent is None else f"{row.delegated_percent:.1f} %"
+
+
+def _ms(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if value < 1 else f"{value:.2f}" if value < 100 else f"{value:.0f}"
+
+
+def _conditions(profile: Profile) -> Iterator[str]:
+    device = profile.device
+    said = " (estimated)" if device.kind == "estimated" else " (emulated)" if device.emulated else ""
+    yield f"\n{device.name}{said}"
+
+
+def _rows(profile: Profile) -> Iterator[str]:
+    for row in profile.rows:
+        if isinstance(row, MeasuredRow):
+            if row.reference:
+                yield f"* {label(row)}: a reference to check numbers with; no speed of any device"
+            for reason in row.noisy:
+                yield f"* {label(row)}: noisy: {reason}"
+        else:
+            mean, worst = row.error_percent
+            off = f"off by {mean:.0f} % in the mean, {worst:.0f} % at worst"
+            yield f"{label(row)}: an estimate; where it can be checked it is {off}"
+        if row.operators_ms:
+            most = sorted(row.operators_ms.items(), key=lambda item: -item[1])[:_SHOWN]
+            yield f"{label(row)}: most time in {', '.join(f'{name} {_ms(value)} ms' for name, value in most)}"
+    for name, why in profile.not_run.items():
+        yield f"not run: {name}: {why}"
+
+
+def _checks(profile: Profile) -> Iterator[str]:
+    for change in profile.against or ():
+        yield f"against {_change(change)}"
+    for change in profile.baseline or ():
+        yield f"{'ok' if change.passed else 'SLOWER'} {_change(change)}"
+    for line in profile.budget or ():
+        verdict = "ok" if line.passed else "FAILED"
+        what = f"budget {line.limit}: {' + '.join(line.rows)}: {line.found:.3g} {line.unit}"
+        yield f"{verdict} {what}{'' if line.passed else f', at most {line.most:g}'}"
+
+
+def _change(change: Change) -> str:
+    this, that = change.p50_ms
+    low, high = change.interval
+    return f"{change.label}: {change.ratio:.3f} times as long ({low:.3f} to {high:.3f}; {_ms(this)} to {_ms(that)} ms)"
