@@ -26,10 +26,11 @@ import msgspec
 from edgeclip.errors import EdgeclipError
 from edgeclip.models import MODELS
 from edgeclip.spec import TOWERS
-from latency import child, machine, plot, tables
+from latency import child, plot, tables
 from latency.contender import Contender
 from latency.results import SCHEMA, Machine, Results, Row, from_json, to_json
 from peers.table import contenders
+from profiles import machine
 
 _MODELS = ("mobileclip-s0", "tinyclip-vit-8m-16")
 

@@ -1,20 +1,158 @@
-"""This machine."""
+"""This machine: every row in a process of its own, which has loaded nothing before but the runtime's libraries."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+from edgeclip.errors import NotRunnableError, UsageError
 from edgeclip.manifest import Bundle
+from profiles import machine
 from profiles.device import Request
-from profiles.results import Profile
+from profiles.results import Change, MeasuredRow, Profile, label
+from profiles.runners.host_messages import Load, Loaded, Reload, Reloaded, Time, Timed
+from profiles.runners.host_plan import Planned, plan
+from profiles.runners.host_process import Template, Worker
+from profiles.runners.host_rounds import Contest, interleave, ratio
+from profiles.runners.host_rows import device, row, tools
+from profiles.stats import StopRule
+
+
+@dataclass
+class _Session:
+    """What one run needs, and what it has found."""
+
+    request: Request
+    templates: dict[str, Template]
+    not_run: dict[str, str]
+    details: dict[str, object] = field(default_factory=machine.described)
+    uncached: bool = True
+
+    @property
+    def load_before(self) -> float:
+        """The load average over a minute, before the run."""
+        return machine_load(self.details)
+
+    def open(self, stack: ExitStack, planned: Planned) -> tuple[Worker, Loaded]:
+        """A worker that has loaded the artifact and run it once."""
+        job = planned.job()
+        worker = stack.enter_context(Worker(self.templates[planned.runtime], planned.name))
+        loaded = worker.ask(Load(job), Loaded)
+        self.uncached &= loaded.uncached or loaded.load_ms is None
+        return worker, loaded
+
+    def profile(self, rows: list[MeasuredRow], against: tuple[Change, ...] | None = None) -> Profile:
+        """The result."""
+        if not rows:
+            why = "; ".join(f"{name}: {reason}" for name, reason in self.not_run.items())
+            raise NotRunnableError(f"{self.request.bundle.path}: nothing could be timed here: {why}")
+        details = {**self.details, "load_average_after": machine.load()}
+        return Profile(
+            device=device(details, self.uncached),
+            rows=tuple(rows),
+            against=against,
+            not_run=self.not_run,
+            tools=tools(self.templates),
+        )
+
+
+def machine_load(details: dict[str, object]) -> float:
+    """The first of a machine's load averages."""
+    averages = details["load_average"]
+    assert isinstance(averages, tuple)
+    return float(averages[0])
 
 
 class HostDevice:
-    """Runs every artifact in processes of its own."""
+    """Runs artifacts on this machine."""
 
     def profile(self, request: Request) -> Profile:
-        raise NotImplementedError
+        """Cold load, first inference, timed inferences, later loads: in this order, of each artifact."""
+        _no_argument(request)
+        planned, not_run = plan(request.bundle, request.runtimes, request.threads)
+        with _session(request, planned, not_run) as session:
+            rows = []
+            for one in planned:
+                try:
+                    rows.append(_timed(session, one))
+                except NotRunnableError as error:
+                    not_run[one.artifact.label] = str(error)
+            return session.profile(rows)
 
     def compare(self, request: Request, other: Bundle) -> Profile:
-        raise NotImplementedError
+        """Both artifacts of a pair in processes that are alive at the same time and take turns."""
+        _no_argument(request)
+        planned, not_run = plan(request.bundle, request.runtimes, request.threads)
+        counterparts = {one.key: one for one in plan(other, request.runtimes, request.threads)[0]}
+        pairs = [(one, counterparts[one.key]) for one in planned if one.key in counterparts]
+        if not pairs:
+            raise UsageError(f"--against {other.path}: has no tower that runs like those of {request.bundle.path}")
+        with _session(request, planned, not_run) as session:
+            rows, changes = [], []
+            for this, that in pairs:
+                try:
+                    found, change = _contest(session, this, that)
+                except NotRunnableError as error:
+                    not_run[this.artifact.label] = str(error)
+                    continue
+                rows.append(found)
+                changes.append(change)
+            for one in planned:
+                if one.key not in counterparts:
+                    not_run[one.artifact.label] = f"{other.path} has no counterpart"
+            return session.profile(rows, tuple(changes))
 
 
 DEVICE = HostDevice()
+
+
+def _no_argument(request: Request) -> None:
+    if request.argument:
+        raise UsageError(f"--device host:{request.argument}: the host takes nothing after a colon")
+
+
+@contextmanager
+def _session(request: Request, planned: list[Planned], not_run: dict[str, str]) -> Iterator[_Session]:
+    """Start the runtimes, all at once, and wait for them: importing beside a measurement would disturb it."""
+    with ExitStack() as stack:
+        templates = {}
+        session = _Session(request, templates, not_run)
+        with request.progress("starting the runtimes"):
+            for runtime in dict.fromkeys(one.runtime for one in planned):
+                templates[runtime] = Template(runtime)
+                stack.callback(templates[runtime].close)
+            for template in templates.values():
+                template.ready()
+        yield session
+
+
+def _timed(session: _Session, planned: Planned) -> MeasuredRow:
+    rule = StopRule(session.request.most_s)
+    with session.request.progress(f"timing {_what(planned)}"), ExitStack() as stack:
+        worker, loaded = session.open(stack, planned)
+        timed = worker.ask(Time(rule.most_s), Timed, rule.most_s)
+        reloaded = worker.ask(Reload(), Reloaded)
+    return row(planned, loaded, timed, reloaded, rule, session.load_before)
+
+
+def _contest(session: _Session, this: Planned, that: Planned) -> tuple[MeasuredRow, Change]:
+    rule = StopRule(2 * session.request.most_s)
+    with session.request.progress(f"timing {_what(this)} against {that.bundle.path}"), ExitStack() as stack:
+        worker, loaded = session.open(stack, this)
+        other, _ = session.open(stack, that)
+        contest: Contest = interleave(worker, other, rule)
+        reloaded = worker.ask(Reload(), Reloaded)
+    found = row(this, loaded, contest.this, reloaded, rule, session.load_before)
+    middle, interval = ratio(contest.rounds)
+    return found, Change(label=label(found), ratio=middle, interval=interval, p50_ms=contest.medians)
+
+
+def _what(planned: Planned) -> str:
+    threads = "" if planned.threads is None else f", {planned.threads} thread{'s' * (planned.threads > 1)}"
+    what = (
+        planned.artifact.label
+        if planned.runtime == planned.artifact.target
+        else f"{planned.artifact.label} in {planned.runtime}"
+    )
+    return f"{what}{threads}"

@@ -1,0 +1,130 @@
+"""What runs an artifact in a worker: for each runtime, what to import beforehand and how to load.
+
+`load` gives a function that runs one inference and returns its output as it is, so that nothing but the inference is timed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeclip.errors import NotRunnableError
+from profiles.runners.host_messages import Job
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Infer = Callable[[], Any]  # -> an array of float32, of whatever library
+
+
+@dataclass(frozen=True)
+class Engine:
+    """prepare: imports and settings that are no part of loading. has_file: whether it loads the artifact at all."""
+
+    preload: Sequence[str]
+    prepare: Callable[[Job], None]
+    load: Callable[[Job], Infer]
+    has_file: bool = True
+    threaded: bool = True  # whether it can be told a number of threads
+    reference: bool = False  # its times are no speed
+
+
+def sample(job: Job) -> np.ndarray:
+    """(1, ...) as the artifact's input is stated: ids as a short text has them, or noise between 0 and 1."""
+    import numpy as np
+
+    if job.tower == "text":
+        return np.array([job.ids], np.int32)
+    return np.random.default_rng(0).random(job.given.shape, np.float32)
+
+
+def _prepare_executorch(job: Job) -> None:
+    from edgeclip.reference.executorch_library import load_library, set_threads
+
+    library = load_library(job.delegates)
+    lacking = [name for name in job.delegates if not library._is_available(name)]
+    if lacking:
+        raise NotRunnableError(f"the ExecuTorch runtime that is installed here has no {', '.join(lacking)}")
+    if job.threads is not None:
+        set_threads(library, job.threads)
+
+
+def _load_executorch(job: Job) -> Infer:
+    import torch
+
+    from edgeclip.reference.executorch_library import load_library
+
+    library = load_library(job.delegates)
+    check = library.Verification.InternalConsistency
+    method = library._load_program(job.path, program_verification=check).load_method(job.method)
+    given = [torch.from_numpy(sample(job))]
+
+    def infer() -> Any:
+        (output,) = method(given)
+        return output
+
+    return infer
+
+
+def _torch_threads(job: Job) -> None:
+    import torch
+
+    if job.threads is not None:
+        torch.set_num_threads(job.threads)
+
+
+def _load_torch(job: Job) -> Infer:
+    import torch
+
+    from edgeclip.manifest import Bundle
+    from edgeclip.models.originals import load_original
+    from edgeclip.models.towers import build_tower
+
+    model = load_original(Bundle.open(Path(job.bundle)).manifest)
+    tower = build_tower(model.pair, model.spec, job.tower)
+    given = torch.from_numpy(sample(job))
+
+    def infer() -> Any:
+        with torch.inference_mode():
+            return tower(given)
+
+    infer.weight_bytes = sum(p.numel() * p.element_size() for p in tower.parameters())  # type: ignore[attr-defined]
+    return infer
+
+
+def _load_by_runtime(job: Job) -> Infer:
+    """Through the class that `verify` and `classify` use, which checks the hash once more."""
+    from edgeclip.manifest import Bundle
+    from edgeclip.plugins import RUNTIMES
+
+    bundle = Bundle.open(Path(job.bundle))
+    runner = RUNTIMES[job.runtime].load().open(bundle, bundle.manifest.artifacts[job.index], job.mode)
+    given = sample(job)
+    return lambda: runner.encode(given)
+
+
+ENGINES = {
+    "executorch": Engine(
+        ("torch", "edgeclip.reference.executorch_library", "executorch.kernels.quantized"),
+        _prepare_executorch,
+        _load_executorch,
+    ),
+    "coreml": Engine(("coremltools", "edgeclip.reference.coreml_runtime"), lambda job: None, _load_by_runtime, threaded=False),
+    "mil": Engine(("edgeclip.reference.mil.runtime",), _torch_threads, _load_by_runtime, reference=True),
+    "torch": Engine(
+        ("edgeclip.models.originals", "edgeclip.models.towers", "open_clip"), _torch_threads, _load_torch, has_file=False
+    ),
+}
+
+
+def preload(runtime: str) -> None:
+    """Import what a runtime needs; what is missing shows when a job is prepared."""
+    for name in ENGINES[runtime].preload:
+        importlib.import_module(name)
+    if runtime == "executorch":
+        from edgeclip.reference.executorch_library import load_library
+
+        load_library()
