@@ -37,6 +37,10 @@ class NotRunnableError(EdgeclipError):
     """A whole artifact that nothing on this machine can run."""
 
 
+class DeviceError(EdgeclipError):
+    """A phone or simulator that cannot be reached, broke off, or answered something that is not to be trusted."""
+
+
 class CoverageError(EdgeclipError):
     """A lowering that leaves more to the CPU's portable kernels than was asked for."""
 
