@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 from edgeclip.errors import InputError, UsageError
 from edgeclip.registry import unknown
 from edgeclip.spec import TOWERS
 from profiles.results import BudgetLine, EstimatedRow, MeasuredRow, Profile, Row, label
+from profiles.toml import read_toml
 
 EACH, TOTAL = "each", "total"
 SCOPES = (EACH, *TOWERS, TOTAL)  # every row; every row of a tower; a group's towers together
-MAX_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -76,24 +75,8 @@ def limits_of(given: Mapping[str, Sequence[str]]) -> tuple[Limit, ...]:
 
 def read_budgets(path: Path) -> tuple[Limit, ...]:
     """A TOML file with a table for each quantity: `[ms]`, and in it `image = 20`."""
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"{path}: larger than any table of budgets")
-        text = path.read_text("utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text") from error
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    try:
-        tables = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: not TOML: {error}") from error
     limits = []
-    for quantity, table in tables.items():
+    for quantity, table in read_toml(path).items():
         if quantity not in QUANTITIES:
             raise InputError(f"{path}: {unknown('budget', quantity, QUANTITIES)}")
         if not isinstance(table, dict):

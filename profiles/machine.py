@@ -81,7 +81,10 @@ def ticks() -> Ticks | None:
 
 @dataclass(frozen=True)
 class Others:
-    """What else ran, in cores: other processes, and other machines on the same hardware."""
+    """What else ran, in cores: other processes, and other machines on the same hardware.
+
+    The system counts in ticks of 10 ms, so that over a short time either can be a little below nothing.
+    """
 
     processes: float
     machines: float
@@ -93,4 +96,4 @@ def others(before: Ticks | None, after: Ticks | None, own_s: float) -> Others | 
         return None
     wall = after.at_s - before.at_s
     busy = (after.busy_s - before.busy_s - own_s) / wall
-    return Others(max(0.0, busy), max(0.0, (after.stolen_s - before.stolen_s) / wall))
+    return Others(busy, (after.stolen_s - before.stolen_s) / wall)

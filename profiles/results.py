@@ -151,7 +151,8 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     @property
     def passed(self) -> bool:
         """Whether everything that was held against a limit is within it."""
-        return all(one.passed is not False for one in (*(self.budget or ()), *(self.baseline or ())))
+        within = all(line.passed for line in self.budget or ())
+        return within and all(change.passed is not False for change in self.baseline or ())
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for `json.dumps`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -11,22 +10,15 @@ from edgeclip.cli.output import common_options, print_json, working
 from edgeclip.cli.table import print_table
 from edgeclip.plugins import DEVICES, PROFILER, RUNTIMES
 
-
-class _Numbers(click.ParamType):
-    """`1,2`: numbers of threads."""
-
-    name = "numbers"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        if isinstance(value, tuple):
-            return value
-        parts = value.split(",")
-        if not all(part.isascii() and part.isdigit() and 1 <= int(part) <= _MOST_THREADS for part in parts):
-            self.fail(f"{value!r}: numbers from 1 to {_MOST_THREADS}, separated by commas", param, ctx)
-        return tuple(dict.fromkeys(int(part) for part in parts))
-
-
 _MOST_THREADS = 256
+
+
+def _numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
+    """`1,2`: numbers of threads."""
+    parts = value.split(",")
+    if not all(part.isascii() and part.isdigit() and len(part) < 5 and 1 <= int(part) <= _MOST_THREADS for part in parts):
+        raise click.BadParameter(f"{value!r}: give numbers from 1 to {_MOST_THREADS}, separated by commas", ctx, param)
+    return tuple(dict.fromkeys(int(part) for part in parts))
 
 
 @click.command("profile")
@@ -38,7 +30,7 @@ _MOST_THREADS = 256
     help=f"{', '.join(name for name in DEVICES if name != 'estimate')}, or one that is estimated, such as iphone-12-pro-max;"
     " an unknown name lists all. Default: host.",
 )
-@click.option("--threads", type=_Numbers(), default="1", metavar="N,...", help="Numbers of threads, each a row. Default: 1.")
+@click.option("--threads", callback=_numbers, default="1", metavar="N,...", help="Numbers of threads, each a row. Default: 1.")
 @click.option(
     "--runtime",
     "runtimes",

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,14 +22,18 @@ Infer = Callable[[], Any]  # -> an array of float32, of whatever library
 
 @dataclass(frozen=True)
 class Engine:
-    """prepare: imports and settings that are no part of loading. has_file: whether it loads the artifact at all."""
+    """preload: import the libraries. prepare: settings that are no part of loading. has_file: whether it loads the artifact."""
 
-    preload: Sequence[str]
+    preload: Callable[[], object]
     prepare: Callable[[Job], None]
     load: Callable[[Job], Infer]
     has_file: bool = True
     threaded: bool = True  # whether it can be told a number of threads
     reference: bool = False  # its times are no speed
+
+
+def _imports(*names: str) -> Callable[[], object]:
+    return lambda: [importlib.import_module(name) for name in names]
 
 
 def sample(job: Job) -> np.ndarray:
@@ -76,6 +80,13 @@ def _torch_threads(job: Job) -> None:
         torch.set_num_threads(job.threads)
 
 
+def _import_original() -> None:
+    from edgeclip.models.torchvision_shim import declare_torchvision_ops
+
+    declare_torchvision_ops()
+    _imports("open_clip", "edgeclip.models.originals")()  # a loader would import the first at its first model
+
+
 def _load_torch(job: Job) -> Infer:
     import torch
 
@@ -106,25 +117,17 @@ def _load_by_runtime(job: Job) -> Infer:
     return lambda: runner.encode(given)
 
 
+def _import_executorch() -> None:
+    from edgeclip.reference.executorch_library import load_library
+
+    load_library()
+
+
 ENGINES = {
-    "executorch": Engine(
-        ("torch", "edgeclip.reference.executorch_library", "executorch.kernels.quantized"),
-        _prepare_executorch,
-        _load_executorch,
+    "executorch": Engine(_import_executorch, _prepare_executorch, _load_executorch),
+    "coreml": Engine(
+        _imports("coremltools", "edgeclip.reference.coreml_runtime"), lambda job: None, _load_by_runtime, threaded=False
     ),
-    "coreml": Engine(("coremltools", "edgeclip.reference.coreml_runtime"), lambda job: None, _load_by_runtime, threaded=False),
-    "mil": Engine(("edgeclip.reference.mil.runtime",), _torch_threads, _load_by_runtime, reference=True),
-    "torch": Engine(
-        ("edgeclip.models.originals", "edgeclip.models.towers", "open_clip"), _torch_threads, _load_torch, has_file=False
-    ),
+    "mil": Engine(_imports("edgeclip.reference.mil.runtime"), _torch_threads, _load_by_runtime, reference=True),
+    "torch": Engine(_import_original, _torch_threads, _load_torch, has_file=False),
 }
-
-
-def preload(runtime: str) -> None:
-    """Import what a runtime needs; what is missing shows when a job is prepared."""
-    for name in ENGINES[runtime].preload:
-        importlib.import_module(name)
-    if runtime == "executorch":
-        from edgeclip.reference.executorch_library import load_library
-
-        load_library()

@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from profiles.machine import Others
 from profiles.runners.host_messages import Timed, Turn
@@ -71,10 +72,11 @@ def _together(turns: Sequence[Timed]) -> Timed:
         times_ms=[value for turn in turns for value in turn.times_ms],
         preempted=sum(turn.preempted for turn in turns),
         busy_threads=median([turn.busy_threads for turn in turns]),
-        elsewhere=_middle(elsewhere) if elsewhere else None,
+        elsewhere=_mean(elsewhere) if elsewhere else None,
         peak_memory_mb=turns[-1].peak_memory_mb,
     )
 
 
-def _middle(found: Sequence[Others]) -> Others:
-    return Others(median([one.processes for one in found]), median([one.machines for one in found]))
+def _mean(found: Sequence[Others]) -> Others:
+    """The mean: a single turn is too short for the system's ticks."""
+    return Others(fmean(one.processes for one in found), fmean(one.machines for one in found))

@@ -23,7 +23,7 @@ import msgspec
 from edgeclip.errors import EdgeclipError, NotRunnableError
 from edgeclip.reference.executorch_worker import MAX_ADDRESS_SPACE
 from profiles import machine
-from profiles.runners.host_engines import ENGINES, Infer, preload
+from profiles.runners.host_engines import ENGINES, Infer
 from profiles.runners.host_messages import (
     Failed,
     Job,
@@ -51,7 +51,7 @@ def main(control: int, runtime: str, copies: bool) -> None:
     _limit_memory()
     with socket.socket(fileno=control) as channel:
         try:
-            preload(runtime)
+            ENGINES[runtime].preload()
         except ImportError as error:
             channel.sendall(str(error).encode()[:1000])
             return
@@ -131,7 +131,7 @@ class _Worker:
     def reload(self, request: Reload) -> Reloaded:
         """Each load after the last one was given up."""
         assert self._job is not None
-        engine, times = ENGINES[self._job.runtime], []
+        engine, times = ENGINES[self._job.runtime], list[float]()
         began = time.perf_counter()
         while engine.has_file and len(times) < RELOADS and (not times or time.perf_counter() - began < RELOADS_S):
             self._infer = None
