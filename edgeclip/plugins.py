@@ -21,6 +21,7 @@ class Plugin:
     summary: str
     requires: tuple[str, ...] = ()
     platform: str | None = None  # `sys.platform` it exists on, if not all
+    extra: str | None = None  # of edgeclip, which brings the packages
 
     @property
     def available(self) -> bool:
@@ -33,7 +34,8 @@ class Plugin:
             return "it exists on macOS only" if self.platform == "darwin" else f"it exists on {self.platform} only"
         for package in self.requires:
             if importlib.util.find_spec(package) is None:
-                return f"package {package} is not installed: pip install {package}"
+                wanted = f'"edgeclip[{self.extra}]"' if self.extra else package
+                return f"package {package} is not installed: pip install {wanted}"
         return None
 
     def load(self) -> Any:
@@ -49,6 +51,7 @@ RUNTIMES: Registry[Plugin] = Registry("runtime")  # in the order in which `class
 # What `profile --device` takes, without what follows its colon; a device with a file in `profiles/devices` needs no row.
 DEVICES: Registry[Plugin] = Registry("device")
 PLACEMENTS: Registry[Plugin] = Registry("placement")  # by target: which operations an accelerator would run
+REPORTS: Registry[Plugin] = Registry("format")  # what `report --format` takes
 
 for _plugin in (
     Plugin("coreml", "converters.coreml.target:TARGET", "Core ML .mlpackage for iOS and macOS", ("coremltools",)),
@@ -80,3 +83,9 @@ PLACEMENTS.add(
     "coreml",
     Plugin("coreml", "converters.coreml.neural_engine.placement:placement", "Apple's Neural Engine", ("coremltools",)),
 )
+
+for _plugin in (
+    Plugin("html", "profiles.report.html:document", "one page with plots", ("jinja2", "matplotlib"), extra="report"),
+    Plugin("markdown", "profiles.report.markdown:document", "tables for a pull request"),
+):
+    REPORTS.add(_plugin.name, _plugin)

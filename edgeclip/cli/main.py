@@ -23,6 +23,7 @@ COMMANDS = {
     "profile": "Time a bundle on a device, and hold it against budgets.",
     "classify": "Score labels for pictures with a bundle.",
     "inspect": "Show what is in a bundle.",
+    "report": "Put sizes, errors and times of bundles on one page.",
 }
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _PIPE_CLOSED = 141  # 128 + SIGPIPE
