@@ -6,6 +6,7 @@ it is of, and a row whose artifact is gone says nothing any more. They are untru
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -40,7 +41,8 @@ def store(bundle: Path, profile: Profile) -> Path:
         temporary.write_text(json.dumps(profile.as_json(), indent=2, ensure_ascii=False) + "\n", "utf-8")
         temporary.replace(file)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise InputError(f"{file}: cannot be written ({error.strerror})") from error
     return file
 

@@ -97,8 +97,8 @@ def _rows(profile: Profile) -> Iterator[str]:
         if isinstance(row, MeasuredRow):
             if row.reference:
                 yield f"* {label(row)}: a reference to check numbers with; no speed of any device"
-            for reason in row.noisy:
-                yield f"* {label(row)}: noisy: {reason}"
+            if row.noisy:
+                yield f"* {label(row)}: noisy: {'; '.join(row.noisy)}"
         else:
             mean, worst = row.error_percent
             off = f"off by {mean:.0f} % in the mean, {worst:.0f} % at worst"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from edgeclip.errors import NotRunnableError, UsageError
 from edgeclip.manifest import Bundle
@@ -14,25 +15,23 @@ from profiles.results import Change, MeasuredRow, Profile, label
 from profiles.runners.host_messages import Load, Loaded, Reload, Reloaded, Time, Timed
 from profiles.runners.host_plan import Planned, plan
 from profiles.runners.host_process import Template, Worker
-from profiles.runners.host_rounds import Contest, interleave, ratio
+from profiles.runners.host_rounds import interleave, ratio
 from profiles.runners.host_rows import device, row, tools
 from profiles.stats import StopRule
 
 
 @dataclass
 class _Session:
-    """What one run needs, and what it has found."""
+    """What one run needs, and what it has found.
+
+    details: of the machine, before the run. uncached: every file was out of the system's cache when it was first loaded.
+    """
 
     request: Request
     templates: dict[str, Template]
     not_run: dict[str, str]
-    details: dict[str, object] = field(default_factory=machine.described)
+    details: dict[str, Any] = field(default_factory=machine.described)
     uncached: bool = True
-
-    @property
-    def load_before(self) -> float:
-        """The load average over a minute, before the run."""
-        return machine_load(self.details)
 
     def open(self, stack: ExitStack, planned: Planned) -> tuple[Worker, Loaded]:
         """A worker that has loaded the artifact and run it once."""
@@ -55,13 +54,6 @@ class _Session:
             not_run=self.not_run,
             tools=tools(self.templates),
         )
-
-
-def machine_load(details: dict[str, object]) -> float:
-    """The first of a machine's load averages."""
-    averages = details["load_average"]
-    assert isinstance(averages, tuple)
-    return float(averages[0])
 
 
 class HostDevice:
@@ -129,30 +121,20 @@ def _session(request: Request, planned: list[Planned], not_run: dict[str, str]) 
 
 def _timed(session: _Session, planned: Planned) -> MeasuredRow:
     rule = StopRule(session.request.most_s)
-    with session.request.progress(f"timing {_what(planned)}"), ExitStack() as stack:
+    with session.request.progress(f"timing {planned.label}"), ExitStack() as stack:
         worker, loaded = session.open(stack, planned)
         timed = worker.ask(Time(rule.most_s), Timed, rule.most_s)
         reloaded = worker.ask(Reload(), Reloaded)
-    return row(planned, loaded, timed, reloaded, rule, session.load_before)
+    return row(planned, loaded, timed, reloaded, rule, session.details["load_average"][0])
 
 
 def _contest(session: _Session, this: Planned, that: Planned) -> tuple[MeasuredRow, Change]:
     rule = StopRule(2 * session.request.most_s)
-    with session.request.progress(f"timing {_what(this)} against {that.bundle.path}"), ExitStack() as stack:
+    with session.request.progress(f"timing {this.label} against {that.bundle.path}"), ExitStack() as stack:
         worker, loaded = session.open(stack, this)
         other, _ = session.open(stack, that)
-        contest: Contest = interleave(worker, other, rule)
+        contest = interleave(worker, other, rule)
         reloaded = worker.ask(Reload(), Reloaded)
-    found = row(this, loaded, contest.this, reloaded, rule, session.load_before)
+    found = row(this, loaded, contest.this, reloaded, rule, session.details["load_average"][0])
     middle, interval = ratio(contest.rounds)
     return found, Change(label=label(found), ratio=middle, interval=interval, p50_ms=contest.medians)
-
-
-def _what(planned: Planned) -> str:
-    threads = "" if planned.threads is None else f", {planned.threads} thread{'s' * (planned.threads > 1)}"
-    what = (
-        planned.artifact.label
-        if planned.runtime == planned.artifact.target
-        else f"{planned.artifact.label} in {planned.runtime}"
-    )
-    return f"{what}{threads}"

@@ -128,6 +128,6 @@ ENGINES = {
     "coreml": Engine(
         _imports("coremltools", "edgeclip.reference.coreml_runtime"), lambda job: None, _load_by_runtime, threaded=False
     ),
-    "mil": Engine(_imports("edgeclip.reference.mil.runtime"), _torch_threads, _load_by_runtime, reference=True),
+    "mil": Engine(_imports("coremltools", "edgeclip.reference.mil.runtime"), _torch_threads, _load_by_runtime, reference=True),
     "torch": Engine(_import_original, _torch_threads, _load_torch, has_file=False),
 }

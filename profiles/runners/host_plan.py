@@ -33,6 +33,15 @@ class Planned:
         return str(self.bundle.path / self.artifact.path)
 
     @property
+    def label(self) -> str:
+        """For people, as `results.label` names the row."""
+        artifact = self.artifact
+        what = f"torch fp32 {artifact.tower}" if self.runtime == ORIGINAL else artifact.label
+        runtime = "" if self.runtime in (ORIGINAL, artifact.target) else f" in {self.runtime}"
+        threads = "" if self.threads is None else f" {self.threads} thread{'s' * (self.threads > 1)}"
+        return f"{what}{runtime}{threads}"
+
+    @property
     def key(self) -> tuple[object, ...]:
         """What it has in common with its counterpart in another bundle."""
         return (self.artifact.tower, self.artifact.target, self.runtime, self.threads)
