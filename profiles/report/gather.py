@@ -9,8 +9,8 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from edgeclip.errors import UsageError
-from edgeclip.manifest import Artifact, Bundle, Manifest
+from edgeclip.errors import BundleError, UsageError
+from edgeclip.manifest import MANIFEST_FILE, Artifact, Bundle, Manifest
 from edgeclip.progress import Progress, silent
 from profiles.report.pareto import pareto_front
 from profiles.report.stored import Check, Verified, read_profiles, read_verified
@@ -18,6 +18,7 @@ from profiles.results import Device, EstimatedRow, MeasuredRow, Profile
 
 # Cosines are of float32 embeddings: differences below this are rounding, and no reason to prefer an artifact.
 LEAST_ERROR = 1e-8
+_LARGEST_BYTES = 2**50
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def device_key(device: Device) -> tuple[str, str, str, bool]:
 def front(report: Report, items: Sequence[Item], device: Device | None) -> list[tuple[Item, Timing | None, bool]]:
     """The artifacts of a group that have an error (and a time on the device), each with whether it is on the Pareto front.
 
-    The front is of size and error, with a device of size, error and median latency.
+    The front is of size and error, with a device of size, error and median latency. One artifact alone makes no front.
     """
     found: list[tuple[Item, Timing | None]] = []
     points: list[tuple[float, ...]] = []
@@ -178,7 +179,7 @@ def front(report: Report, items: Sequence[Item], device: Device | None) -> list[
             continue
         found.append((item, timing))
         points.append((item.size_mb, item.shown_error, *(() if timing is None else (timing.p50_ms,))))
-    return [(*pair, best) for pair, best in zip(found, pareto_front(points), strict=True)]
+    return [(*pair, best and len(found) > 1) for pair, best in zip(found, pareto_front(points), strict=True)]
 
 
 def gather(paths: Sequence[Path], progress: Progress = silent, operations: bool = True) -> Report:
@@ -202,6 +203,8 @@ def gather(paths: Sequence[Path], progress: Progress = silent, operations: bool 
         for check in verified.rows if verified else ():
             checks.setdefault(_key(check), []).append(check)
         for artifact in bundle.manifest.artifacts:
+            if artifact.size_bytes > _LARGEST_BYTES:
+                raise BundleError(f"{path / MANIFEST_FILE}: the size of {artifact.label} is more than any file's")
             key = _key(artifact)
             found = tuple(checks.pop(key, ()))
             inside = contents.get((artifact.path, artifact.method), {})

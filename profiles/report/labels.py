@@ -7,7 +7,7 @@ from collections.abc import Sequence
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in px
 
 _CHARACTER, _HEIGHT = 7.4, 14.0  # px: names of schemes are short and of wide letters
-_GAP = 5.0
+_GAP = 7.0
 _DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
 _STEPS = (1.0, 1.8, 2.6)  # how far out, in gaps and heights, before a label is let go
 

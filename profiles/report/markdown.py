@@ -13,7 +13,9 @@ from profiles.report.gather import Report, gather
 from profiles.report.tables import Cell, Table
 from profiles.report.words import clean, plural
 
-_SPECIAL = "\\`*_{}[]()#+!|~<>@"  # @ and # would call people and threads
+_SPECIAL = "\\`*_[]|~"
+_CALLING = "@#"  # of people and of issues; escaped ones still do, so that an invisible character has to follow
+_JOINER = "\u2060"
 
 
 def document(paths: Sequence[Path], progress: Progress = silent, operations: bool = True) -> Document:
@@ -41,7 +43,9 @@ def render(report: Report) -> str:
         parts.append(_table(budgets))
     details = [table for table in (tables.checks(report), tables.measured(report), tables.estimated(report)) if table.rows]
     details += [table for table in (tables.placement(report), tables.left(report)) if table.rows]
-    parts += [f"<details><summary>{escape(table.caption)}</summary>\n\n{_rows(table)}\n\n</details>" for table in details]
+    parts += [
+        f"<details><summary>{escape(table.caption, quote=False)}</summary>\n\n{_rows(table)}\n\n</details>" for table in details
+    ]
     notes = [f"- stale, not shown: {_escaped(note)} ({_escaped(s.name)})" for s in report.bundles for note in s.stale]
     notes += [f"- to add to this report: {_code(command)}" for shown in report.bundles for command in shown.missing]
     if notes:
@@ -67,8 +71,13 @@ def _cell(cell: Cell) -> str:
 
 
 def _escaped(text: str, most: int = 160) -> str:
-    shown = "".join(f"\\{letter}" if letter in _SPECIAL else letter for letter in clean(text, most))
-    return escape(shown, quote=False).replace("\\&lt;", "&lt;").replace("\\&gt;", "&gt;")
+    return "".join(_plain(letter) for letter in clean(text, most))
+
+
+def _plain(letter: str) -> str:
+    if letter in "<>&":
+        return escape(letter)
+    return f"\\{letter}" if letter in _SPECIAL else letter + _JOINER * (letter in _CALLING)
 
 
 def _code(text: str) -> str:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from edgeclip.errors import InputError
 from edgeclip.extending import RESULT_FILE
 from edgeclip.manifest import Bundle
 from edgeclip.spec import Tower
-from profiles.results import EstimatedLatency, EstimatedRow, Latency, Profile, Row, label
+from profiles.results import EstimatedRow, Latency, Profile, Row, label
 from profiles.store import FOLDER, MAX_BYTES, read_profile
 
 MAX_PROFILES: Final = 64  # of one bundle
 
 
+_LONGEST_MS: Final = 1e9  # eleven days
+Cosine = Annotated[float, Meta(ge=-1.001, le=1.001)]  # with the rounding of sums
+Count = Annotated[int, Meta(ge=0)]
+
+
 class Threshold(Struct, frozen=True):
     """What a row was held against, as far as it is shown."""
 
-    cosine_min: float
+    cosine_min: Cosine
 
 
 class Check(Struct, frozen=True, kw_only=True):
@@ -34,11 +39,11 @@ class Check(Struct, frozen=True, kw_only=True):
     sha256: str
     runtime: str
     mode: str
-    samples: int
-    cosine_min: float | None
-    cosine_mean: float | None
-    max_abs_error: float | None
-    rank_agreement: float | None
+    samples: Count
+    cosine_min: Cosine | None
+    cosine_mean: Cosine | None
+    max_abs_error: Annotated[float, Meta(ge=0)] | None
+    rank_agreement: Annotated[float, Meta(ge=0, le=1)] | None
     threshold: Threshold
     passed: bool | None
     failures: tuple[str, ...] = ()
@@ -96,15 +101,16 @@ def _check_inside(bundle: Bundle, path: Path) -> None:
 def _impossible(row: Row) -> str | None:
     """What no clock or estimator can have given, in words."""
     spent = dict(row.operators_ms)
-    ordered: tuple[float, ...]
-    if isinstance(row.latency_ms, Latency):
-        ordered = (row.latency_ms.min, row.latency_ms.p50, row.latency_ms.p90, row.latency_ms.p99)
-        spent["an interval"] = min(row.latency_ms.median_interval)
+    latency = row.latency_ms
+    orders: list[tuple[float, ...]]
+    if isinstance(latency, Latency):
+        low, high = latency.median_interval
+        orders = [(latency.min, latency.p50, latency.p90, latency.p99), (low, latency.p50, high)]
     else:
-        assert isinstance(row.latency_ms, EstimatedLatency)
-        ordered = (row.latency_ms.low, row.latency_ms.p50, row.latency_ms.high)
-    if ordered[0] < 0 or row.latency_ms.p50 <= 0 or list(ordered) != sorted(ordered):
-        return f"a latency of {row.latency_ms.p50:g} ms within {', '.join(f'{value:g}' for value in ordered)}"
+        orders = [(latency.low, latency.p50, latency.high)]
+    for order in orders:
+        if order[0] < 0 or latency.p50 <= 0 or order[-1] > _LONGEST_MS or list(order) != sorted(order):
+            return f"a median of {latency.p50:g} ms within {', '.join(f'{value:g}' for value in order)} ms"
     if isinstance(row, EstimatedRow):
         spent |= row.bounds
-    return next((f"{name!r:.60} of {value:g} ms" for name, value in spent.items() if value < 0), None)
+    return next((f"{name!r:.60} of {value:g} ms" for name, value in spent.items() if not 0 <= value <= _LONGEST_MS), None)

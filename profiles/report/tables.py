@@ -202,14 +202,14 @@ def checks(report: Report) -> Table:
 def measured(report: Report) -> Table:
     """Every measurement."""
     numbers = ("#p50", "median interval", "#p90", "#p99", "#min", "#n", "#cold load", "#warm load", "#first", "#peak MB")
-    columns = _columns(*_artifact_columns(report), "device", "runtime", *numbers, "flags")
+    columns = _columns(*_artifact_columns(report), "device", "setting", *numbers, "noisy because")
     rows = []
     for timing in report.timings:
         if not isinstance(timing.row, MeasuredRow):
             continue
         row, latency = timing.row, timing.row.latency_ms
         figures = (latency.p90, latency.p99, latency.min)
-        flags = Cell("; ".join((*(flag for flag in timing.flags if flag != "noisy"), *(f"noisy: {why}" for why in row.noisy))))
+        noisy = Cell("; ".join(row.noisy) or "–")
         rows.append(
             (
                 *_artifact(report, timing.item),
@@ -220,7 +220,7 @@ def measured(report: Report) -> Table:
                 *map(_number, figures),
                 _number(latency.n, str(latency.n)),
                 *map(_number, (row.load_cold_ms, row.load_warm_ms, row.first_ms, row.peak_memory_mb)),
-                flags,
+                noisy,
             )
         )
     caption = "Measured latencies and loading times in milliseconds; the interval is that of the median, at 95 % confidence."
