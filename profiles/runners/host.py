@@ -108,7 +108,7 @@ def _no_argument(request: Request) -> None:
 def _session(request: Request, planned: list[Planned], not_run: dict[str, str]) -> Iterator[_Session]:
     """Start the runtimes, all at once, and wait for them: importing beside a measurement would disturb it."""
     with ExitStack() as stack:
-        templates = {}
+        templates: dict[str, Template] = {}
         session = _Session(request, templates, not_run)
         with request.progress("starting the runtimes"):
             for runtime in dict.fromkeys(one.runtime for one in planned):

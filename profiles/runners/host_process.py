@@ -113,7 +113,7 @@ class Worker:
 
     def ask(self, request: Request, kind: type[T], most_s: float = 0.0) -> T:
         """Raises BundleError if it refused, crashed, hung or answered nonsense; NotRunnableError if nothing here runs it."""
-        doing = "load" if isinstance(request, Load) else "run"
+        failed = f"{self.name}: cannot {'load' if isinstance(request, Load) else 'run'} it"
         self._channel.settimeout(SILENCE_S + most_s)
         try:
             send(self._channel, request)
@@ -121,32 +121,33 @@ class Worker:
             answer: T | Failed | None = None if content is None else decoded(content, kind | Failed)  # type: ignore[arg-type]
         except TimeoutError as error:
             self._end()
-            raise BundleError(f"{self.name}: no answer for {SILENCE_S + most_s:.0f} s") from error
-        except (OSError, GarbledError) as error:
+            raise BundleError(f"{failed}: no answer for {SILENCE_S + most_s:.0f} s") from error
+        except GarbledError as error:
             self._end()
-            raise BundleError(f"{self.name}: cannot {doing} it: {self._obituary() or error}") from error
+            raise BundleError(f"{failed}: its worker answers nonsense: {error}") from error
+        except (BrokenPipeError, ConnectionResetError):
+            answer = None
         if answer is None:
-            raise BundleError(f"{self.name}: cannot {doing} it: {self._obituary() or 'the worker is gone'}")
+            raise BundleError(f"{failed}: {self._obituary()}")
         if isinstance(answer, Failed):
-            raise (
-                NotRunnableError(answer.why) if answer.lacking else BundleError(f"{self.name}: cannot {doing} it: {answer.why}")
-            )
+            raise NotRunnableError(answer.why) if answer.lacking else BundleError(f"{failed}: {answer.why}")
         return answer
 
     def _obituary(self) -> str:
-        if self._status is None:
-            self._status = self._template.status(self._pid)
-        status, line = self._status, last_line(self._template.log, self._log_from)
-        if status < 0:
-            return f"the runtime crashed with {signal.Signals(-status).name}{line}"
-        return f"the runtime ended with status {status}{line}" if status else ""
+        status, line = self._end(), last_line(self._template.log, self._log_from)
+        how = f"crashed with {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+        return f"the runtime {how}{line}"
 
-    def _end(self) -> None:
-        """Kill it. Until the template has told how it ended, nobody else can have its process id."""
+    def _end(self) -> int:
+        """Kill it -> how it ended, which is by itself if it has closed the channel: then it is past being killed.
+
+        Until the template has told, nobody else can have its process id.
+        """
         if self._status is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGKILL)
             self._status = self._template.status(self._pid)
+        return self._status
 
     def __enter__(self) -> Worker:
         return self

@@ -257,8 +257,9 @@ def test_an_answer_cut_off_is_an_error_with_the_last_words(silent_worker):
     template.log.write(b"noise\nlast words\n")
     template.log.flush()
     template.theirs.sendall(b"\x50\x00\x00\x00{")
-    template.theirs.close()
     template.process.send_signal(signal.SIGSEGV)
+    os.waitid(os.P_PID, template.process.pid, os.WEXITED | os.WNOWAIT)
+    template.theirs.close()
     with pytest.raises(BundleError, match="crashed with SIGSEGV: last words"):
         worker.ask(Turn(1), Timed)
 
