@@ -20,10 +20,11 @@ from edgeclip.errors import BundleError
 
 _XNN_MAGIC = b"XH00"
 _XNN_HEADER = struct.Struct("<4x4sHII")  # zeros, magic, header size, flatbuffer offset and size
-_XNN_TYPES = {
+XNN_TYPES = {
     "xnn_datatype_fp32": ("float32", 4.0),
     "xnn_datatype_fp16": ("float16", 2.0),
     "xnn_datatype_qint8": ("int8", 1.0),
+    "xnn_datatype_qdint8": ("int8", 1.0),  # rounded as they come; never constant
     "xnn_datatype_qcint8": ("int8", 1.0),
     "xnn_datatype_qint32": ("int32", 4.0),
     "xnn_datatype_qcint32": ("int32", 4.0),
@@ -38,17 +39,10 @@ def inspect_program(path: Path, method: str = "forward") -> dict[str, Any]:
     What is inside delegates other than XNNPACK's is not known; then there is no share, and the sizes of their graphs (and of
     weights that they keep in them) are in `opaque_bytes`.
     """
-    from executorch.exir._serialize._program import deserialize_pte_binary
     from executorch.exir.scalar_type import ScalarType
     from executorch.exir.schema import DelegateCall, KernelCall, Tensor
 
-    try:
-        program = deserialize_pte_binary(path.read_bytes()).program
-        plan = next(plan for plan in program.execution_plan if plan.name == method)
-    except StopIteration:
-        raise BundleError(f"{path}: has no method {method!r}; convert the model again") from None
-    except (ValueError, RuntimeError, KeyError, IndexError, TypeError, AssertionError, OSError, struct.error) as error:
-        raise BundleError(f"{path}: damaged ExecuTorch program ({error}); convert the model again") from error
+    program, plan = read_method(path, method)
     outside: Counter[str] = Counter()
     delegates: Counter[str] = Counter()
     inside: Counter[str] = Counter()
@@ -67,7 +61,7 @@ def inspect_program(path: Path, method: str = "forward") -> dict[str, Any]:
         if delegate.id != "XnnpackBackend":
             opaque[delegate.id] += len(payload)
         else:
-            _count_xnnpack(_xnnpack_graph(payload, path), inside, values, size)
+            _count_xnnpack(xnnpack_graph(payload, path), inside, values, size)
     for value in plan.values:
         tensor = value.val
         if isinstance(tensor, Tensor) and tensor.data_buffer_idx > 0:
@@ -88,7 +82,20 @@ def inspect_program(path: Path, method: str = "forward") -> dict[str, Any]:
     }
 
 
-def _xnnpack_graph(payload: bytes, path: Path) -> dict[str, Any]:
+def read_method(path: Path, method: str) -> tuple[Any, Any]:
+    """(the program, the execution plan of one method). Raises BundleError where the file cannot be read."""
+    from executorch.exir._serialize._program import deserialize_pte_binary
+
+    try:
+        program = deserialize_pte_binary(path.read_bytes()).program
+        return program, next(plan for plan in program.execution_plan if plan.name == method)
+    except StopIteration:
+        raise BundleError(f"{path}: has no method {method!r}; convert the model again") from None
+    except (ValueError, RuntimeError, KeyError, IndexError, TypeError, AssertionError, OSError, struct.error) as error:
+        raise BundleError(f"{path}: damaged ExecuTorch program ({error}); convert the model again") from error
+
+
+def xnnpack_graph(payload: bytes, path: Path) -> dict[str, Any]:
     """The graph inside a delegate's payload, as ExecuTorch's schema names it."""
     from executorch.backends.xnnpack.serialization.xnnpack_graph_serialize import _get_schema_bytes
     from executorch.exir._serialize._flatbuffer import _flatc_decompile
@@ -117,7 +124,7 @@ def _count_xnnpack(graph: dict[str, Any], ops: Counter[str], values: Counter[str
         union = value["xvalue_union"]
         tensor = union.get("tensor_value", union)
         if tensor.get("constant_buffer_idx", 0) > 0:
-            kind, width = _XNN_TYPES.get(tensor["datatype"], (tensor["datatype"], 0.0))
+            kind, width = XNN_TYPES.get(tensor["datatype"], (tensor["datatype"], 0.0))
             count = math.prod(tensor["dims"])
             values[kind] += count
             size[kind] += int(count * width)

@@ -134,6 +134,12 @@ class Graph:
     def is_constant(self, name: str) -> bool:
         return name in self._values or name in self._compressed
 
+    def stored(self, name: str) -> tuple[int, int]:
+        """(bytes as they are stored, values) of a constant; a compressed one is stored as what it is made of."""
+        parts = self._compressed.get(name, (name,))
+        stored = sum(self.stored(part)[0] if part in self._compressed else self.types[part].size_bytes or 0 for part in parts)
+        return stored, self.types[name].elements or 0
+
     def runtime(self, operation: Operation) -> list[str]:
         """The operands that are computed or given when the program runs."""
         return [name for names in operation.operands.values() for name in names if not self.is_constant(name)]

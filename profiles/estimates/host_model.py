@@ -1,0 +1,77 @@
+"""`--device host-model`: this machine, estimated from the times of its primitives: the one place where an estimate can be checked.
+
+`benchmarks/host_model.py` holds it against measurements and writes the errors that are shown with every estimate.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from edgeclip.errors import NotRunnableError
+from edgeclip.manifest import Artifact
+from edgeclip.operations import Operation
+from edgeclip.plugins import OPERATIONS
+from profiles.device import Request
+from profiles.estimates.kernels import Kernels
+from profiles.estimates.microbenchmark import measured, processor
+from profiles.results import Device, EstimatedLatency, EstimatedRow, Profile, described
+
+CHECK = Path(__file__).with_name("host_model_check.json")
+_TARGET = "executorch"
+_PRODUCTS = frozenset({"bmm", "conv", "depthwise", "gemm", "mean"})
+_NOTE = "estimated from a micro-benchmark of this machine's kernels; the artifact itself was not run"
+
+
+class HostModel:
+    """Estimates XNNPACK's programs on this machine."""
+
+    def profile(self, request: Request) -> Profile:
+        rows, not_run = [], {}
+        check = json.loads(CHECK.read_text("utf-8"))
+        for threads in request.threads:
+            with request.progress(f"timing primitives on {threads} thread{'s' * (threads > 1)}"):
+                kernels = Kernels(measured(threads))
+            for artifact in request.bundle.manifest.artifacts:
+                if artifact.target != _TARGET:
+                    not_run[artifact.label] = f"the kernels of {artifact.target} cannot be timed here"
+                    continue
+                try:
+                    rows.append(_row(request, artifact, kernels, threads, check))
+                except NotRunnableError as error:
+                    not_run[artifact.label] = str(error)
+        checked = {key: check[key] for key in ("mean_percent", "worst_percent", "artifacts", "processor")}
+        details = {"note": _NOTE, "processor": processor().partition("; flags")[0], "checked": checked}
+        device = Device(id="host-model", kind="estimated", name="this machine (estimated)", details=details)
+        return Profile(device=device, rows=tuple(rows), bundle=str(request.bundle.path), not_run=not_run)
+
+
+def _row(request: Request, artifact: Artifact, kernels: Kernels, threads: int, check: dict[str, Any]) -> EstimatedRow:
+    path = request.bundle.verified_path(artifact)
+    bounds, operators = times_ms(OPERATIONS[_TARGET].load()(path, artifact.method), kernels)
+    p50, worst = sum(bounds.values()), check["worst_percent"] / 100
+    return EstimatedRow(
+        **described(artifact, request.bundle.manifest.model),
+        latency_ms=EstimatedLatency(p50=p50, low=p50 / (1 + worst), high=p50 * (1 + worst)),
+        error_percent=(check["mean_percent"], check["worst_percent"]),
+        threads=threads,
+        bounds=bounds,
+        operators_ms=operators,
+    )
+
+
+def times_ms(operations: list[Operation], kernels: Kernels) -> tuple[dict[str, float], dict[str, float]]:
+    """(milliseconds by cause, by type of operation); both add up to the latency."""
+    bounds: Counter[str] = Counter({"dispatch": kernels.call_us / 1e3})
+    operators: Counter[str] = Counter({"dispatch": kernels.call_us / 1e3})
+    for operation in operations:
+        taken = kernels.us(operation) / 1e3
+        cause = "compute" if operation.kernel.partition(" ")[0] in _PRODUCTS else "memory"
+        bounds["fallback" if operation.unit == "portable" else cause] += taken
+        operators[operation.name] += taken
+    return dict(bounds), dict(operators.most_common())
+
+
+DEVICE = HostModel()
