@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from torch.export import ExportedProgram
+from torch.fx import GraphModule
 from torch.fx.traceback import NodeSource
 
 from converters.executorch.watching import plain_name
@@ -111,6 +112,28 @@ def _passes_with_work() -> Iterator[None]:
 
 
 @contextmanager
+def _code_on_demand() -> Iterator[None]:
+    """Write a graph's Python code when the graph is called: each pass asks for it, and nearly all graphs are only read.
+
+    As `torch.fx._lazy_graph_module` does for graphs that are made as such.
+    """
+    write = GraphModule.recompile
+
+    def first_call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        write(self)
+        return self(*args, **kwargs)
+
+    def on_demand(self: Any) -> None:
+        specs = getattr(self.graph._codegen, "pytree_info", None)
+        if specs is not None:
+            self._in_spec, self._out_spec = specs.in_spec, specs.out_spec
+        type(self).forward = first_call
+
+    with _replaced([GraphModule], "recompile", on_demand), _replaced([GraphModule], "__str__", GraphModule.__repr__):
+        yield  # a text of each partition's graph is made for a log that nobody reads
+
+
+@contextmanager
 def _replaced(places: list[Any], name: str, value: Any) -> Iterator[None]:
     before = [getattr(place, name) for place in places]
     for place in places:
@@ -122,7 +145,14 @@ def _replaced(places: list[Any], name: str, value: Any) -> Iterator[None]:
             setattr(place, name, old)
 
 
-_ALL = (_rarer_collections, _shared_provenance, _operators_listed_once, _decompositions_with_work, _passes_with_work)
+_ALL = (
+    _rarer_collections,
+    _shared_provenance,
+    _operators_listed_once,
+    _decompositions_with_work,
+    _passes_with_work,
+    _code_on_demand,
+)
 
 
 @contextmanager

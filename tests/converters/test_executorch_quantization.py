@@ -201,6 +201,24 @@ def test_the_unit_that_costs_most_gets_more_exact_first(net):
     assert set(exact.values()) == {"fp32"} or simulation.cosines(exact).min() > 1 - 1e-6
 
 
+@pytest.mark.parametrize("part", [0.2, 0.4, 0.6, 0.8])
+def test_no_unit_is_more_exact_than_the_floor_needs(net, part):
+    module, samples = net
+    with torch.no_grad():
+        originals = np.concatenate([module(sample).numpy() for sample in samples])
+    editor, units = units_of(module, samples)
+    simulation = Simulation(editor, units, samples, originals)
+    forms = ("w8a8", "w8", "fp32")
+    start = uniform(units, forms)
+    floor = 1 - (1 - simulation.cosines(start).min()) * part
+    found, cosine = refine(simulation, start, forms, floor)
+    assert cosine >= floor
+    for unit, form in found.items():
+        if form != start[unit]:
+            before = unit.forms[unit.forms.index(form) - 1]
+            assert simulation.cosines({**found, unit: before}).min() < floor
+
+
 def test_every_result_that_becomes_int8_has_a_range(net):
     editor, units = units_of(*net)
     whole = integers(editor, uniform(units, ("w8a8",)))

@@ -71,7 +71,7 @@ def quantize(
         _store_table(tower, recipe.token_table)
         return tower.editor.finish(example), Lowered(libraries=_libraries(tower))
     tower.look()
-    _store_table(tower, recipe.token_table or scheme.token_table or _chosen_table(program, tower))
+    _store_table(tower, recipe.token_table or _chosen_table(program, tower, scheme))
     to_linear(tower.editor)
     units = find_units(tower.editor)
     simulation = tower.simulation(units)
@@ -90,6 +90,7 @@ def quantize(
 
 
 _FILLED = 0.97  # of a size that is asked for: scales, and the description of the program, take the rest
+_TABLE_SHARE = 0.7  # of the loss that a floor allows, which a token table may take: it is half of a text tower's bytes
 _TOKENS = "token_embedding"  # the name of the table in a table of layers
 
 
@@ -102,8 +103,15 @@ def _libraries(tower: _Tower) -> tuple[str, ...]:
     return () if tower.table is None else (LIBRARY,)
 
 
-def _chosen_table(program: ExportedProgram, tower: _Tower) -> str | None:
-    """For `auto`: the smallest that takes at most half of the loss that the floor allows."""
+def _floor(tower: _Tower, scheme: Scheme) -> float | None:
+    """The smallest cosine that a plan may come to; None where the size is what counts."""
+    if scheme.floor is not None:
+        return scheme.floor
+    return None if tower.goal.floor is None else 1 - tower.share * (1 - tower.goal.floor)
+
+
+def _chosen_table(program: ExportedProgram, tower: _Tower, scheme: Scheme) -> str | None:
+    """The smallest form, of the scheme's own and those that are more exact, that leaves the layers enough of the floor."""
     if not has_table(tower.editor):
         return None
     if tower.recipe.layers is not None:
@@ -111,15 +119,15 @@ def _chosen_table(program: ExportedProgram, tower: _Tower) -> str | None:
         if form not in TABLE_FORMS:
             raise ConversionError(f"--layers: {_TOKENS} cannot be {form!r}; known: {', '.join(TABLE_FORMS)}")
         return form
-    floor = tower.goal.floor
+    floor = _floor(tower, scheme)
     if floor is None:  # of the two that cost little, the exact one where it leaves the layers int8
         assert tower.goal.max_mb is not None
         layers = sum(unit.size_bytes("w8") for unit in find_units(tower.editor))
         return "w8" if table_values(tower.editor) + layers <= _FILLED * tower.goal.max_mb * 1e6 else "w4"
-    for form in TABLE_FORMS[:-1]:
+    for form in TABLE_FORMS[TABLE_FORMS.index(scheme.token_table or TABLE_FORMS[0]) : -1]:
         trial = _Tower(Editor(program), tower.recipe, tower.context, None, tower.samples, tower.originals)
         _store_table(trial, form)
-        if trial.simulation().cosines({}).min() >= 1 - tower.share * (1 - floor) / 2:
+        if trial.simulation().cosines({}).min() >= 1 - _TABLE_SHARE * (1 - floor):
             return form
     return TABLE_FORMS[-1]
 
@@ -132,11 +140,9 @@ def _found(tower: _Tower, simulation: Simulation, scheme: Scheme, start: Mapping
         return most_exact_of_size(
             simulation, start, scheme.forms, _FILLED * goal.max_mb * 1e6 - _besides(tower, simulation.units)
         )
-    floor = scheme.floor
-    if floor is None:
-        assert goal.floor is not None
-        floor = 1 - tower.share * (1 - goal.floor)
-    elif tower.table in SCHEMES:  # a smaller token table than the scheme's has its own floor
+    floor = _floor(tower, scheme)
+    assert floor is not None
+    if scheme.floor is not None and tower.table in SCHEMES:  # a smaller token table than the scheme's has its own floor
         floor = min(floor, SCHEMES[tower.table].floor or floor)
     assert tower.context is not None
     with tower.context.progress(f"choosing what stays more exact: {label}") as task:

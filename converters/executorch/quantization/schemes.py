@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Scheme:
-    """forms: of a unit, the first that it can have, or a later one where the floor asks for it. token_table: its form; None, as
-    the goal allows. floor: the smallest cosine on the calibration samples; None, that of the goal.
+    """forms: of a unit, the first that it can have, or a later one where the floor asks for it. token_table: its form, or a
+    more exact one likewise; None, the smallest. floor: the smallest cosine on the calibration samples; None, the goal's.
     """
 
     forms: tuple[str, ...]

@@ -2,7 +2,8 @@
 
 The cosine that each unit's form costs is measured alone, on the samples that suffer most; losses are taken to add up (an
 embedding moved by d loses d^2 / 2 of its cosine, and the moves of different units are nearly uncorrelated). Units are made
-more exact in the order of what that gains per byte; how many it takes is found by bisection, which measures whole plans.
+more exact in the order of what that gains per byte; how many it takes is found by bisection, which measures whole plans. What
+that leaves of the floor is used up in the end: units return to what they were, those that gained least first.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from edgeclip.progress import Task
 
 _WORST = 2  # samples on which units are tried alone
 _WATCHED = 6  # samples on which plans are compared; the others are looked at in the end
+_TRIES = 8  # of plans with units that return to what they were
 _SLOWER = 0.25  # bytes that a weight's slower kernel counts for, where its size stays the same
 Losses = Mapping[Unit, Mapping[str, float]]
 
@@ -41,14 +43,15 @@ def refine(
     order = [int(number) for number in np.argsort(cosines)]
     losses = measure(simulation, plan, forms, order[:_WORST], task)
     steps = _steps(plan, losses)
-    least, watched = 1, order[:_WATCHED]
+    count, watched = 1, order[:_WATCHED]
     while True:
-        count = _fewest(simulation, plan, steps, floor, least, watched)
-        found = _taken(plan, steps[:count])
+        count = _fewest(simulation, plan, steps, floor, count, watched)
+        found = _given_back(simulation, plan, steps[:count], losses, floor, watched)
         cosines = simulation.cosines(found)
-        if cosines.min() >= floor or count == len(steps):
-            return found, float(cosines.min())
-        least, watched = count + 1, [*watched, int(cosines.argmin())]
+        worst = int(cosines.argmin())
+        if cosines[worst] >= floor or worst in watched:
+            return found, float(cosines[worst])
+        watched = [*watched, worst]
 
 
 def most_exact_of_size(simulation: Simulation, plan: Plan, forms: Sequence[str], most_bytes: float) -> dict[Unit, str]:
@@ -101,7 +104,7 @@ def _worthwhile(unit: Unit, first: str, known: Mapping[str, float]) -> list[tupl
     for form in list(known)[1:]:
         while True:
             gain = (known[path[-1]] - known[form]) / (costs[form] - costs[path[-1]])
-            if gain < gains[-1] or len(path) == 1:
+            if gain < gains[-1]:
                 break
             del path[-1], gains[-1]
         if gain > 0:
@@ -117,6 +120,43 @@ def _taken(plan: Plan, steps: Sequence[tuple[Unit, str]]) -> dict[Unit, str]:
         if unit.forms.index(form) > unit.forms.index(found[unit]):
             found[unit] = form
     return found
+
+
+def _given_back(
+    simulation: Simulation,
+    plan: Plan,
+    steps: Sequence[tuple[Unit, str]],
+    losses: Losses,
+    floor: float,
+    watched: Sequence[int],
+) -> dict[Unit, str]:
+    """The plan after some steps, without those that the floor on the watched samples can do without."""
+    found = _taken(plan, steps)
+    left = float(simulation.cosines(found, watched).min()) - floor
+    trust = 1.0  # how much of what is left may be spent by losses that are only taken to add up
+    for _ in range(_TRIES):
+        trial = _lighter(found, plan, steps, losses, left * trust)
+        if trial == found:
+            break
+        leaves = float(simulation.cosines(trial, watched).min()) - floor
+        if leaves >= 0:
+            found, left = trial, leaves
+        else:
+            trust /= 2
+    return found
+
+
+def _lighter(found: Plan, plan: Plan, steps: Sequence[tuple[Unit, str]], losses: Losses, budget: float) -> dict[Unit, str]:
+    """The plan found, with the last steps of units undone, as far as their losses fit in a budget."""
+    lighter = dict(found)
+    for number in reversed(range(len(steps))):
+        unit, form = steps[number]
+        before = next((earlier for other, earlier in reversed(steps[:number]) if other is unit), plan[unit])
+        loss = losses[unit][before] - losses[unit][form]
+        if lighter[unit] == form and loss <= budget:
+            lighter[unit] = before
+            budget -= loss
+    return lighter
 
 
 def _fewest(
