@@ -108,7 +108,7 @@ def choose_runtime(bundle: Bundle, name: str | None) -> tuple[Runtime, dict[Towe
     if name is not None:
         candidates = [name] if name in RUNTIMES else [RUNTIMES[name].name]  # a miss raises with the nearest name
     else:
-        candidates = [plugin.name for plugin in RUNTIMES.values() if plugin.available]
+        candidates = [plugin.name for plugin in RUNTIMES.values() if plugin.offered()]
     for candidate in candidates:
         for target, towers in pairs:
             if candidate in target.runtimes or (candidate == name == "torch"):

@@ -324,7 +324,7 @@ def _run_once(bundle: Bundle, artifact: Artifact) -> None:
 
     golden = read_golden(bundle)
     target: Target = TARGETS[artifact.target].load()
-    name = next((name for name in target.runtimes if RUNTIMES[name].available), None)
+    name = next((name for name in target.runtimes if RUNTIMES[name].offered()), None)
     if name is None:
         raise ConversionError(f"{artifact.label}: no runtime here can run it, so it cannot be trusted")
     runtime = RUNTIMES[name].load()

@@ -35,7 +35,7 @@ class ExecuTorchTarget:
     token_tables = TABLE_FORMS
     conventions = ()
     passes = PASS_CHOICES
-    runtimes = ("executorch",)
+    runtimes = ("executorch", "qemu-arm64")
 
     def schemes_with(self, backend: str | None) -> tuple[str, ...]:
         own = BACKENDS[backend or self.backends[0]].schemes

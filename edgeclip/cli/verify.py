@@ -24,9 +24,16 @@ if TYPE_CHECKING:
     "--texts", type=click.Path(path_type=Path), metavar="FILE", help="Your texts, one a line, in place of the built-in."
 )
 @click.option("--weights", metavar="SRC", help="Where the original's weights are, if not where the bundle says.")
-@click.option("--runtime", metavar="R", help=f"Only this runtime: {', '.join(RUNTIMES)}. Default: all that exist here.")
 @click.option(
-    "--mode", metavar="M", help="Only this mode: fp32, fp16 or ane of mil; all, cpu or ne of coreml. Default: by scheme."
+    "--runtime",
+    metavar="R",
+    help=f"Only this runtime: {', '.join(RUNTIMES)}. Default: all that exist here, but for qemu-arm64.",
+)
+@click.option(
+    "--mode",
+    metavar="M",
+    help="Only this mode: fp32, fp16 or ane of mil; all, cpu or ne of coreml; cortex-a76, cortex-a53 or armv9 of qemu-arm64."
+    " Default: the first, of mil by scheme.",
 )
 @click.option(
     "--trace",

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,15 +37,16 @@ class WorkerError(Exception):
 
 
 class Worker:
-    """The other side of `executorch_worker`."""
+    """The other side of `executorch_worker`. command: what starts it, by default this Python."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: Sequence[str] | None = None, environment: Mapping[str, str] | None = None) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in `close`)
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _START, str(Path(__file__).parents[2])],
+            command or [sys.executable, "-c", _START, str(Path(__file__).parents[2])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
+            env=environment,
         )
         self._owner = os.getpid()
 
@@ -118,9 +120,9 @@ def _delegates() -> list[str]:
 class ExecuTorchRunner(Runner):
     """One method of a `.pte` in the worker."""
 
-    def __init__(self, path: Path, method: str = "forward") -> None:
+    def __init__(self, path: Path, method: str = "forward", worker: Worker | None = None) -> None:
         self._path = path
-        self._worker = shared_worker()
+        self._worker = worker or shared_worker()
         self._program = next(_Shared.numbers)
         self._ask(LOAD, f"{method}\n{path.resolve()}".encode())
 

@@ -11,6 +11,7 @@ import io
 import os
 import struct
 import sys
+from collections.abc import Callable
 from typing import IO, NamedTuple
 
 LOAD, RUN, FREE, DELEGATES, DONE, FAILED = range(6)
@@ -45,22 +46,37 @@ def receive(stream: IO[bytes]) -> Message | None:
     return Message(code, program, content) if len(content) == length else None
 
 
-def main() -> None:
-    """Serve until stdin ends."""
+def serve(prepare: Callable[[], Callable[[Message], bytes]]) -> None:
+    """Answer requests until stdin ends, by the function that `prepare` gives; what either prints goes to stderr."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # native code prints where it likes; answers have a descriptor of their own
     _limit_memory()
-    import torch
-
-    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    methods: dict[int, object] = {}
+    answer = prepare()
     while (request := receive(sys.stdin.buffer)) is not None:
         try:
-            result = _serve(request, methods)
+            result = answer(request)
         except (RuntimeError, ValueError, TypeError, MemoryError, OSError) as error:
             send(answers, Message(FAILED, request.program, str(error).encode()))
         else:
             send(answers, Message(DONE, request.program, result))
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    methods: dict[int, object] = {}
+
+    def prepare() -> Callable[[Message], bytes]:
+        import torch
+
+        torch.set_num_threads(processors())
+        return lambda request: _serve(request, methods)
+
+    serve(prepare)
 
 
 def _serve(request: Message, methods: dict[int, object]) -> bytes:

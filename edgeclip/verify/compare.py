@@ -116,8 +116,8 @@ def verify(
 ) -> VerifyResult:
     """Compare every artifact of a bundle with the torch original; `record` keeps the result.
 
-    `runtime` and `mode` restrict to one; by default each artifact runs in every runtime that exists here, and has to run
-    in one at least. With `trace`, every value of every Core ML artifact is written into that folder, beside torch's.
+    `runtime` and `mode` restrict to one; by default each artifact runs in every runtime that exists here, but for those that
+    are to be asked for by name, and has to run in one at least. With `trace`, every value of every Core ML artifact is written into that folder, beside torch's.
     """
     bundle = Bundle.open(path)
     plan, skipped = _plan(bundle, runtime, mode)
@@ -224,7 +224,7 @@ def _plan(bundle: Bundle, runtime: str | None, mode: str | None) -> tuple[list[_
             raise BundleError(f"{bundle.path}: {artifact.label}: this version knows no such target or scheme")
         target: Target = TARGETS[artifact.target].load()
         for name in target.runtimes:
-            if not RUNTIMES[name].available or runtime not in (None, name):
+            if not RUNTIMES[name].offered(runtime):
                 continue
             engine: Runtime = RUNTIMES[name].load()
             modes = engine.modes(artifact.scheme)

@@ -1,0 +1,90 @@
+"""ExecuTorch's ARM64 runtime in an emulated process. It checks numbers; how long it takes says nothing about a phone."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from edgeclip.errors import MissingPackageError, NotRunnableError
+from edgeclip.manifest import Artifact, Bundle
+from edgeclip.reference import executorch_worker
+from edgeclip.reference.executorch_runtime import ExecuTorchRunner, Worker, WorkerError
+from edgeclip.reference.executorch_worker import DELEGATES
+from edgeclip.reference.qemu_arm64 import guest, machine, place
+from edgeclip.reference.qemu_arm64.machine import CPUS
+from edgeclip.reference.qemu_arm64.parts import GUEST_PYTHON
+from edgeclip.reference.runtime import Runner
+
+
+class EmulatedWorker(Worker):
+    """`executorch_worker` on an emulated processor, from a folder that is set up. Its start takes about a minute."""
+
+    def __init__(self, root: Path, mode: str, program: Sequence[str] | None = None) -> None:
+        self._machine = tempfile.TemporaryDirectory(prefix="edgeclip-arm64-")
+        cpu, shown = CPUS[mode], Path(self._machine.name)
+        machine.describe(shown, root / "guest", cpu, executorch_worker.processors())
+        super().__init__(
+            [
+                *machine.command(program or machine.emulator(root / "host"), shown, cpu),
+                str(root / f"guest/usr/bin/python{GUEST_PYTHON}"),
+                *("-I", str(Path(guest.__file__)), str(root / "site"), str(Path(executorch_worker.__file__))),
+            ],
+            machine.environment(),
+        )
+
+    def close(self) -> None:
+        super().close()
+        if self._owner == os.getpid():
+            self._machine.cleanup()
+
+
+class _Running:
+    """The workers in use, by mode."""
+
+    workers: ClassVar[dict[str, Worker]] = {}
+
+
+def worker_of(mode: str) -> Worker:
+    """The running worker of a mode, or a new one."""
+    worker = _Running.workers.get(mode)
+    if worker is None or not worker.alive:
+        if missing := place.missing():
+            raise MissingPackageError(f"qemu-arm64: {missing}")
+        if worker is not None:
+            worker.close()
+        worker = _Running.workers[mode] = EmulatedWorker(place.folder(), mode)
+        atexit.register(worker.close)
+    return worker
+
+
+def delegates(worker: Worker) -> list[str]:
+    """The delegates that a worker can run. Raises NotRunnableError if it does not start."""
+    try:
+        return worker.ask(DELEGATES, 0).decode().splitlines()
+    except WorkerError as error:
+        raise NotRunnableError(f"the emulated ExecuTorch runtime does not start here: {error}") from error
+
+
+class QemuArm64Runtime:
+    """Runs ExecuTorch artifacts on the kernels that they have on ARM64."""
+
+    name = "qemu-arm64"
+
+    def modes(self, scheme: str) -> tuple[str, ...]:
+        return tuple(CPUS)
+
+    def open(self, bundle: Bundle, artifact: Artifact, mode: str) -> Runner:
+        path = bundle.verified_path(artifact)
+        worker = worker_of(mode)
+        there = delegates(worker)
+        lacking = [name for name in artifact.delegates if name not in there]
+        if lacking:
+            raise NotRunnableError(f"{path}: the emulated ExecuTorch runtime has no {', '.join(lacking)}")
+        return ExecuTorchRunner(path, artifact.method, worker)
+
+
+RUNTIME = QemuArm64Runtime()
