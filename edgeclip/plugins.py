@@ -22,6 +22,8 @@ class Plugin:
     requires: tuple[str, ...] = ()
     platform: str | None = None  # `sys.platform` it exists on, if not all
     extra: str | None = None  # of edgeclip, which brings the packages
+    missing_by: str | None = None  # `package.module:function` that says what else is missing; imports nothing heavy
+    on_request: bool = False  # takes too long to be used unless it is asked for by name
 
     @property
     def available(self) -> bool:
@@ -36,20 +38,34 @@ class Plugin:
             if importlib.util.find_spec(package) is None:
                 wanted = f'"edgeclip[{self.extra}]"' if self.extra else package
                 return f"package {package} is not installed: pip install {wanted}"
+        if self.missing_by is not None:
+            found = _imported(self.missing_by)()
+            return None if found is None else str(found)
         return None
+
+    def offered(self, asked: str | None = None) -> bool:
+        """Whether to use it: where one is asked for by name, whether it is that one; else whether it exists here."""
+        if asked is not None and self.on_request:
+            return asked == self.name  # what is missing is said by `load`
+        return asked in (None, self.name) and self.available and not self.on_request
 
     def load(self) -> Any:
         """Import the object, or say what to install."""
         if missing := self.missing():
             raise MissingPackageError(f"{self.name}: {missing}")
-        module, _, attribute = self.where.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        return _imported(self.where)
+
+
+def _imported(where: str) -> Any:
+    module, _, attribute = where.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 TARGETS: Registry[Plugin] = Registry("target")
 RUNTIMES: Registry[Plugin] = Registry("runtime")  # in the order in which `classify` prefers them
 # What `profile --device` takes, without what follows its colon; a device with a file in `profiles/devices` needs no row.
 DEVICES: Registry[Plugin] = Registry("device")
+OPERATIONS: Registry[Plugin] = Registry("operations")  # by target: lists what an artifact does, see `edgeclip.operations`
 PLACEMENTS: Registry[Plugin] = Registry("placement")  # by target: which operations an accelerator would run
 REPORTS: Registry[Plugin] = Registry("format")  # what `report --format` takes
 
@@ -70,10 +86,24 @@ for _plugin in (
     ),
     Plugin("mil", "edgeclip.reference.mil.runtime:RUNTIME", "our ML Program interpreter, on any system", ("coremltools",)),
     Plugin("torch", "edgeclip.reference.torch_runtime:RUNTIME", "the original model in PyTorch", ("torch",)),
+    Plugin(
+        "qemu-arm64",
+        "edgeclip.reference.qemu_arm64.runtime:RUNTIME",
+        "ExecuTorch's ARM64 kernels, emulated",
+        missing_by="edgeclip.reference.qemu_arm64.place:missing",
+        on_request=True,
+    ),
 ):
     RUNTIMES.add(_plugin.name, _plugin)
 
-for _plugin in (Plugin("host", "profiles.runners.host:DEVICE", "this machine"),):
+for _plugin in (
+    Plugin("host", "profiles.runners.host:DEVICE", "this machine"),
+    Plugin("android", "profiles.runners.android:DEVICE", "a phone or emulator, over adb", ("executorch",)),
+    Plugin("ios", "profiles.runners.ios:DEVICE", "an iPhone or iPad, over Xcode's devicectl", ("coremltools",)),
+    Plugin("host-model", "profiles.estimates.host_model:DEVICE", "this machine, estimated", ("executorch",)),
+    Plugin("estimate", "profiles.estimates.phone:DEVICE", "a device that has a file, estimated", ("coremltools",)),
+    Plugin("sim", "profiles.runners.ios_simulator:DEVICE", "an iOS simulator, over Xcode's simctl", ("executorch",)),
+):
     DEVICES.add(_plugin.name, _plugin)
 
 # What `edgeclip profile` calls: bundle and options -> an outcome.
@@ -83,6 +113,12 @@ PLACEMENTS.add(
     "coreml",
     Plugin("coreml", "converters.coreml.neural_engine.placement:placement", "Apple's Neural Engine", ("coremltools",)),
 )
+
+for _plugin in (
+    Plugin("coreml", "converters.coreml.operations:operations", "operations of an .mlpackage", ("coremltools",)),
+    Plugin("executorch", "converters.executorch.operations:operations", "operations of a .pte", ("executorch",)),
+):
+    OPERATIONS.add(_plugin.name, _plugin)
 
 for _plugin in (
     Plugin("html", "profiles.report.html:document", "one page with plots", ("jinja2", "matplotlib"), extra="report"),
