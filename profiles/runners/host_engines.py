@@ -22,14 +22,22 @@ Infer = Callable[[], Any]  # -> an array of float32, of whatever library
 
 @dataclass(frozen=True)
 class Engine:
-    """preload: import the libraries. prepare: settings that are no part of loading. has_file: whether it loads the artifact."""
+    """targets: whose artifacts it runs; none: it runs what they were made from, and loads no file.
 
+    preload: import the libraries. prepare: settings that are no part of loading.
+    """
+
+    targets: tuple[str, ...]
     preload: Callable[[], object]
     prepare: Callable[[Job], None]
     load: Callable[[Job], Infer]
-    has_file: bool = True
     threaded: bool = True  # whether it can be told a number of threads
     reference: bool = False  # its times are no speed
+
+    @property
+    def has_file(self) -> bool:
+        """Whether there is something to load."""
+        return bool(self.targets)
 
 
 def _imports(*names: str) -> Callable[[], object]:
@@ -84,7 +92,7 @@ def _import_original() -> None:
     from edgeclip.models.torchvision_shim import declare_torchvision_ops
 
     declare_torchvision_ops()
-    _imports("open_clip", "edgeclip.models.originals")()  # a loader would import the first at its first model
+    _imports("open_clip", "edgeclip.models.originals", "numpy.random")()  # a loader would import the first at its first model
 
 
 def _load_torch(job: Job) -> Infer:
@@ -112,7 +120,8 @@ def _load_by_runtime(job: Job) -> Infer:
     from edgeclip.plugins import RUNTIMES
 
     bundle = Bundle.open(Path(job.bundle))
-    runner = RUNTIMES[job.runtime].load().open(bundle, bundle.manifest.artifacts[job.index], job.mode)
+    artifact, runtime = bundle.manifest.artifacts[job.index], RUNTIMES[job.runtime].load()
+    runner = runtime.open(bundle, artifact, runtime.modes(artifact.scheme)[0])
     given = sample(job)
     return lambda: runner.encode(given)
 
@@ -121,13 +130,24 @@ def _import_executorch() -> None:
     from edgeclip.reference.executorch_library import load_library
 
     load_library()
+    _imports("numpy.random")()  # for samples
 
 
 ENGINES = {
-    "executorch": Engine(_import_executorch, _prepare_executorch, _load_executorch),
+    "executorch": Engine(("executorch",), _import_executorch, _prepare_executorch, _load_executorch),
     "coreml": Engine(
-        _imports("coremltools", "edgeclip.reference.coreml_runtime"), lambda job: None, _load_by_runtime, threaded=False
+        ("coreml",),
+        _imports("coremltools", "edgeclip.reference.coreml_runtime", "numpy.random"),
+        lambda job: None,
+        _load_by_runtime,
+        threaded=False,
     ),
-    "mil": Engine(_imports("coremltools", "edgeclip.reference.mil.runtime"), _torch_threads, _load_by_runtime, reference=True),
-    "torch": Engine(_import_original, _torch_threads, _load_torch, has_file=False),
+    "mil": Engine(
+        ("coreml",),
+        _imports("coremltools", "edgeclip.reference.mil.runtime", "numpy.random"),
+        _torch_threads,
+        _load_by_runtime,
+        reference=True,
+    ),
+    "torch": Engine((), _import_original, _torch_threads, _load_torch),
 }

@@ -30,7 +30,7 @@ T = TypeVar("T")
 class Job(Struct, frozen=True, kw_only=True):
     """One artifact for one worker. path: of the artifact, its hash checked; bundle: for runtimes that open it by themselves.
 
-    index: of the artifact in the manifest; -1: none, the torch original of the tower. mode: as the runtime calls it.
+    index: of the artifact in the manifest.
     """
 
     runtime: str
@@ -43,7 +43,6 @@ class Job(Struct, frozen=True, kw_only=True):
     ids: tuple[int, ...]
     threads: int | None
     delegates: tuple[str, ...]
-    mode: str
 
 
 class Load(Struct, frozen=True, tag=True):

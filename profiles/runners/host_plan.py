@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edgeclip.errors import MissingPackageError, UsageError
 from edgeclip.manifest import Artifact, Bundle
-from edgeclip.plugins import RUNTIMES, TARGETS
+from edgeclip.plugins import RUNTIMES
 from edgeclip.spec import TOWERS, TensorSpec, Tokenizer
 from profiles.runners.host_engines import ENGINES
 from profiles.runners.host_messages import Job
@@ -62,13 +62,7 @@ class Planned:
             ids=_ids(self.bundle.manifest.text, given) if artifact.tower == "text" else (),
             threads=self.threads,
             delegates=tuple(artifact.delegates),
-            mode=RUNTIMES[self.runtime].load().modes(artifact.scheme)[0] if _by_class(self.runtime) else "",
         )
-
-
-def _by_class(runtime: str) -> bool:
-    """Whether its worker opens the bundle by the runtime's class, which has modes."""
-    return runtime in ("coreml", "mil")
 
 
 def _ids(tokenizer: Tokenizer, given: TensorSpec) -> tuple[int, ...]:
@@ -88,7 +82,7 @@ def plan(bundle: Bundle, runtimes: Sequence[str], threads: Sequence[int]) -> tup
         if missing := RUNTIMES[name].missing():
             raise MissingPackageError(f"--runtime {name}: {missing}")
     for artifact in bundle.manifest.artifacts:
-        can = [name for name in TARGETS[artifact.target].load().runtimes if name in ENGINES]
+        can = [name for name, engine in ENGINES.items() if artifact.target in engine.targets]
         chosen = [name for name in can if (name in runtimes if runtimes else _ships(name))]
         for name in chosen:
             counts: Sequence[int | None] = threads if ENGINES[name].threaded else (None,)

@@ -55,6 +55,7 @@ def main(control: int, runtime: str, copies: bool) -> None:
         except ImportError as error:
             channel.sendall(str(error).encode()[:1000])
             return
+        gc.freeze()  # collections in the copies would else walk, and so copy, all that was imported
         channel.sendall(READY)
         while True:
             word, descriptors, _, _ = socket.recv_fds(channel, 64, 1)
