@@ -1,7 +1,7 @@
 """`adb`: the devices it sees, and a session on one of them in which nothing that arrives altered is believed.
 
-A command runs in the device's shell with its output in a file there; what comes back is that file, the exit status as its
-last line, and the SHA-256 of both as the device computed it. Any byte that is lost or changed on the way, of the output, the
+A command runs in the device's shell with its output in a file there; what comes back is that file, the exit status and the
+command's number as its last line, and the SHA-256 of it all as the device computed it. Any byte that is lost or changed on the way, of the output, the
 status or the hash, makes the hashes differ. Files are compared by hash in both directions. Needs `sha256sum`, which toybox
 has since Android 8.
 
@@ -14,7 +14,7 @@ import hashlib
 import re
 import secrets
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -58,7 +58,7 @@ FAILURES = (
 )
 
 _DEVICE = re.compile(r"(\S+)\t(\S.*)")
-_ANSWER = re.compile(rb"(?s)((.*)\n(\d{1,3})\n)([0-9a-f]{64})  -\n")
+_ANSWER = re.compile(rb"(?s)((.*)\n(\d{1,3}) of (\d+)\n)([0-9a-f]{64})  -\n")
 _SUM = re.compile(r"([0-9a-f]{64})  (\S+)")
 
 
@@ -115,6 +115,7 @@ class Session:
     def __init__(self, serial: str) -> None:
         self.serial = serial
         self.folder = f"{SCRATCH}/edgeclip-{secrets.token_hex(6)}"
+        self._asked = 0
         self.left: str | None = None  # why the folder could not be removed
 
     def __enter__(self) -> Session:
@@ -126,11 +127,10 @@ class Session:
         return self
 
     def _begin(self) -> None:
-        empty = hashlib.sha256(b"").hexdigest()
+        empty = f"{hashlib.sha256(b'').hexdigest()}  -\n".encode()
         made = f"mkdir -m 700 {self.folder} && sha256sum </dev/null"
         done = self._adb(["exec-out", made], _QUICK_S)
-        said = done.stdout.decode("utf-8", "replace").split()
-        if said[:1] != [empty]:
+        if done.status != 0 or done.stdout != empty:
             raise self._failed(done, "nothing can be checked there without sha256sum (Android 8 and later has it)")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -140,21 +140,20 @@ class Session:
 
     def _clean_up(self) -> str | None:
         """End our processes and remove the folder; what is wrong, if that could not be done."""
-        end = (
-            f"cd /; for p in /proc/[0-9]*; do case $(tr '\\0' ' ' <$p/cmdline 2>/dev/null) in *{self.folder}*) "
-            f"[ ${{p##*/}} = $$ ] || kill -9 ${{p##*/}};; esac; done 2>/dev/null; rm -rf {self.folder}; "
-            f"[ -e {self.folder} ] || echo removed"
-        )
+        name = self.folder.rpartition("/")[2]
         try:
-            done = self._adb(["exec-out", end], _QUICK_S)
+            # In brackets, so that the pattern does not match the shell that it is part of.
+            self._adb(["exec-out", f"pkill -9 -f '[{name[0]}]{name[1:]}'"], _QUICK_S)
+            done = self._adb(["exec-out", f"rm -rf {self.folder}; [ -e {self.folder} ] || echo removed"], _QUICK_S)
         except DeviceError as error:
             return f"{error}; {self.folder} may be left on it"
         return None if done.stdout.strip() == b"removed" else f"android:{self.serial}: {self.folder} may be left on it"
 
     def run(self, script: str, *, within_s: float = _QUICK_S) -> Answer:
         """Run a shell script in the folder. What it prints, on stdout or stderr, and its status arrive whole or not at all."""
+        self._asked += 1
         framed = (
-            f"cd {self.folder} && {{ ( {script}\n) >.answer 2>&1 </dev/null; printf '\\n%d\\n' $? >>.answer; "
+            f"cd {self.folder} && {{ ( {script}\n) >.answer 2>&1 </dev/null; printf '\\n%d of {self._asked}\\n' $? >>.answer; "
             "cat .answer; sha256sum <.answer; }"
         )
         done = self._adb(["exec-out", framed], within_s)
@@ -165,7 +164,7 @@ class Session:
         whole = _ANSWER.fullmatch(done.stdout)
         if done.status != 0 or whole is None:
             raise self._failed(done, "its answer arrived incomplete or garbled")
-        if hashlib.sha256(whole[1]).hexdigest() != whole[4].decode():
+        if hashlib.sha256(whole[1]).hexdigest() != whole[5].decode() or int(whole[4]) != self._asked:
             raise DeviceError(f"android:{self.serial}: its answer was altered on the way; try another cable or port")
         return Answer(int(whole[3]), whole[2])
 
@@ -176,29 +175,34 @@ class Session:
             raise DeviceError(f"android:{self.serial}: status {answer.status} from {script!r}: {printable(answer.text[-200:])}")
         return answer.text
 
-    def push(self, file: Path, name: str) -> None:
-        """Copy a file into the folder, and compare what has arrived."""
-        done = self._adb(["push", str(file.resolve()), f"{self.folder}/{name}"], self._transfer_s(file.stat().st_size))
+    def push(self, files: Sequence[Path], name: str = "") -> None:
+        """Copy files into the folder, one under another name or several under their own, and compare what has arrived."""
+        size = sum(file.stat().st_size for file in files)
+        done = self._adb(["push", *(str(file.resolve()) for file in files), f"{self.folder}/{name}"], self._transfer_s(size))
         if done.status != 0:
-            raise self._failed(done, f"{file.name} could not be copied to it")
-        if self.sums([name])[name] != file_sha256(file):
-            raise DeviceError(f"android:{self.serial}: {file.name} arrived altered; try another cable or port")
+            raise self._failed(done, f"{files[0].name} could not be copied to it")
+        names = [name or file.name for file in files]
+        arrived = self.sums(self.read(shlex.join(["sha256sum", *names])), names)
+        for file, one in zip(files, names, strict=True):
+            if arrived[one] != file_sha256(file):
+                raise DeviceError(f"android:{self.serial}: {file.name} arrived altered; try another cable or port")
 
-    def pull(self, name: str, to: Path, *, expected: str) -> Path:
-        """Fetch a file of the folder, whose hash the device has told before."""
-        done = self._adb(["pull", f"{self.folder}/{name}", str(to)], self._transfer_s(1 << 30))
+    def pull(self, expected: Mapping[str, str], to: Path) -> dict[str, Path]:
+        """Fetch files of the folder into another. expected: their hashes, which the device has told before."""
+        remote = [f"{self.folder}/{name}" for name in expected]
+        done = self._adb(["pull", *remote, str(to)], self._transfer_s(1 << 30))
         if done.status != 0:
-            raise self._failed(done, f"{name} could not be fetched from it")
-        if not to.is_file() or file_sha256(to) != expected:
-            raise DeviceError(f"android:{self.serial}: {name} was altered on the way; try another cable or port")
-        return to
+            raise self._failed(done, "its results could not be fetched")
+        for name, digest in expected.items():
+            if not (to / name).is_file() or file_sha256(to / name) != digest:
+                raise DeviceError(f"android:{self.serial}: {name} was altered on the way; try another cable or port")
+        return {name: to / name for name in expected}
 
-    def sums(self, names: Sequence[str]) -> dict[str, str]:
-        """SHA-256 of files in the folder, by name."""
-        lines = self.read(f"sha256sum {shlex.join(names)}").splitlines()
-        found = [_SUM.fullmatch(line) for line in lines]
+    def sums(self, text: str, names: Sequence[str]) -> dict[str, str]:
+        """SHA-256 by name, in what `sha256sum NAMES` printed."""
+        found = [_SUM.fullmatch(line) for line in text.splitlines()]
         named = {match[2]: match[1] for match in found if match}
-        if None in found or set(named) != set(names):
+        if None in found or sorted(named) != sorted(names):
             raise DeviceError(f"android:{self.serial}: its sha256sum does not print a hash and a name for each file")
         return named
 

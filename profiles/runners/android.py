@@ -11,7 +11,6 @@ against a stand-in for adb: not run on a device.
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import tempfile
 from collections.abc import Sequence
@@ -28,7 +27,7 @@ from profiles.results import Device, Profile
 from profiles.runners import adb, android_state, executor_runner
 from profiles.runners.adb import Session
 from profiles.runners.android_state import Condition, Core
-from profiles.runners.phone_row import Finished, Launch, Order, chosen, measure_all, toybox_peak_mb
+from profiles.runners.phone_row import Finished, Launch, Order, Sample, chosen, measure_all, toybox_peak_mb
 
 RUNNER_VARIABLE = "EDGECLIP_ANDROID_RUNNER"
 DELEGATES = ("XnnpackBackend", "VulkanBackend")  # those of our backends that exist on Android
@@ -36,7 +35,8 @@ _MACHINES = {183: "arm64-v8a", 62: "x86_64"}  # e_machine of an ELF file (System
 _SPARE_BYTES = 64 * 1024 * 1024  # for logs, outputs and the ETDump
 _COUNTED = "toybox time -v"  # prints the peak of resident memory, where toybox is of 2020 or later
 # Names in our folder on the device.
-_RUNNER, _MODEL, _INPUT, _OUTPUT, _ETDUMP = "executor_runner", "model.pte", "input.bin", "output", "run.etdp"
+_RUNNER, _MODEL, _INPUT, _OUTPUT, _ETDUMP = "executor_runner", "model.pte", "input-{}.bin", "output", "run.etdp"
+_AFTER = "edgeclip: the runner has ended"
 
 
 @dataclass(frozen=True)
@@ -50,16 +50,17 @@ class _Phone:
     counts_memory: bool
 
     def launch(self, order: Order, scratch: Path) -> Finished:
-        """One run of the runner."""
-        given = scratch / _INPUT
-        given.write_bytes(order.sample.content)
-        self.session.push(given, _INPUT)
-        words = self._command(order)
-        answer = self.session.run(f"rm -f {_ETDUMP} {_OUTPUT}-0.bin; {words}", within_s=order.within_s)
-        text = answer.output.decode("utf-8", "replace")
+        """One run of the runner: one command, which also tells the hashes of what it left, and one copy back."""
+        results = [_ETDUMP, f"{_OUTPUT}-0.bin"]
+        script = (
+            f"rm -f {shlex.join(results)}; {self._command(order)}; status=$?; echo {_AFTER}; "
+            f"[ $status != 0 ] || sha256sum {shlex.join(results)}; exit $status"
+        )
+        answer = self.session.run(script, within_s=order.within_s)
+        text, _, hashes = answer.output.decode("utf-8", "replace").rpartition(f"{_AFTER}\n")
         executor_runner.check_ending(answer.status, text)
-        sums = self.session.sums([_ETDUMP, f"{_OUTPUT}-0.bin"])
-        dump, output = (self.session.pull(name, scratch / name, expected=sums[name]) for name in sums)
+        files = self.session.pull(self.session.sums(hashes, results), scratch)
+        dump, output = (files[name] for name in results)
         return Finished(answer.status, text, dump, output.read_bytes(), toybox_peak_mb(text))
 
     def _command(self, order: Order) -> str:
@@ -67,14 +68,14 @@ class _Phone:
         words = [
             *(_COUNTED.split() if self.counts_memory else ()),
             *(("taskset", android_state.mask(cores)) if cores else ()),
-            f"./{_RUNNER}",
+            f"{self.session.folder}/{_RUNNER}",  # whole, so that cleaning up finds it by the folder's name
             *executor_runner.arguments(
                 self.flags,
                 model=_MODEL,
                 method=order.artifact.method,
                 executions=order.executions,
                 threads=order.threads,
-                given=_INPUT,
+                given=_INPUT.format(order.number),
                 output=_OUTPUT,
                 etdump=_ETDUMP,
             ),
@@ -104,8 +105,12 @@ class AndroidDevice:
             phone = _prepare(session, runner)
             before = android_state.read_condition(session)
 
-            def prepare(artifact: Artifact) -> Launch:
-                session.push(paths[artifact.path], _MODEL)
+            def prepare(artifact: Artifact, samples: Sequence[Sample]) -> Launch:
+                session.push([paths[artifact.path]], _MODEL)
+                given = [Path(folder) / _INPUT.format(number) for number in range(len(samples))]
+                for file, sample in zip(given, samples, strict=True):
+                    file.write_bytes(sample.content)
+                session.push(given)
                 return lambda order: phone.launch(order, Path(folder))
 
             rows, cosines = measure_all(request, artifacts, not_run, prepare, f"android:{serial}")
@@ -154,22 +159,21 @@ def _check_space(session: Session, files: Sequence[Path]) -> None:
 
 def _prepare(session: Session, runner: Path) -> _Phone:
     """Copy the runner, and find out what it and the device can do."""
-    session.push(runner, _RUNNER)
-    session.read(f"chmod 700 {_RUNNER}")
-    asked = session.run(f"./{_RUNNER} --help")
+    session.push([runner], _RUNNER)
+    asked = session.run(f"chmod 700 {_RUNNER} && {session.folder}/{_RUNNER} --help")
     if asked.status not in (0, 1):  # gflags ends with 1
         executor_runner.check_ending(asked.status, asked.text)
     flags = executor_runner.known_flags(asked.text)
     executor_runner.check_flags(flags, runner, "android")
     cores = android_state.read_cores(session)
     fast = android_state.fastest(cores, 1)
-    counted = session.run(f"{_COUNTED} true")
+    tried = session.run(f"{_COUNTED} true; taskset {android_state.mask(fast) if fast else 'none'} echo can pin").text
     return _Phone(
         session=session,
         flags=flags,
         cores=cores,
-        can_pin=bool(fast) and session.run(f"taskset {android_state.mask(fast)} true").status == 0,
-        counts_memory=counted.status == 0 and re.search(r"^Max RSS \(KiB\): \d+$", counted.text, re.MULTILINE) is not None,
+        can_pin=bool(fast) and tried.endswith("can pin\n"),
+        counts_memory=toybox_peak_mb(tried) is not None,
     )
 
 

@@ -27,6 +27,7 @@ PROPERTIES = (
 )
 _EMULATORS = ("ranchu", "goldfish", "cutf_cvm", "vsoc")  # ro.hardware of Google's emulators and of Cuttlefish
 _CPUS = "/sys/devices/system/cpu"
+_BETWEEN = "edgeclip: and heat"
 # PowerManager.THERMAL_STATUS_*: 0 none, 1 light, 2 moderate, 3 severe, 4 critical, 5 emergency, 6 shutdown.
 THERMAL = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
 # BatteryManager.BATTERY_STATUS_*
@@ -131,8 +132,8 @@ def mask(numbers: Sequence[int]) -> str:
 
 def read_condition(session: Session) -> Condition:
     """Battery and heat now."""
-    thermal = session.run("dumpsys thermalservice")
-    return parse_condition(session.read("dumpsys battery"), thermal.text if thermal.status == 0 else "")
+    battery, _, thermal = session.read(f"dumpsys battery; echo {_BETWEEN}; dumpsys thermalservice || true").partition(_BETWEEN)
+    return parse_condition(battery, thermal)
 
 
 def parse_condition(battery: str, thermal: str) -> Condition:

@@ -67,6 +67,7 @@ _LACKS = (
     (r"(?:kernel|Kernel) '?([\w:.]+)'? not found", "the runner has no kernel {0}; build it with the library that has it"),
 )
 
+_COUNTED = re.compile(r"(?:Real|System|User) time \(s\)|[A-Z][\w ]+(?: \(KiB\))?: \d+$")  # toybox `time -v`
 _LINE = re.compile(r"([DIEF]) \d{2}:\d{2}:\d{2}\.\d{6} executorch:([^\s:]+):\d+\] (.*)")
 _DONE = re.compile(r"Model executed successfully (\d+) time\(s\) in (\d+\.\d{6}) ms\.")
 _ITERATION = re.compile(r"Iteration (\d+) of (\d+): (\d+\.\d{6}) ms")
@@ -132,14 +133,15 @@ def check_ending(status: int, text: str) -> None:
     if status == 0:
         return
     complaints = [match[3] for match in map(_LINE.fullmatch, text.splitlines()) if match and match[1] in "EF"]
+    others = [line for line in text.splitlines() if line.strip() and not _COUNTED.match(line) and not _LINE.fullmatch(line)]
     for pattern, meaning in _LACKS:
         if found := re.search(pattern, text):
             raise NotRunnableError(meaning.format(found[1]))
     if status in _REFUSED:
         raise DeviceError(f"executor_runner {_REFUSED[status]} ({_last(text)})")
     ending = _ENDINGS.get(status - 128 if status > 128 else status, f"ended with status {status}")
-    why = f": {printable(complaints[-1])}" if complaints else ""
-    raise DeviceError(f"executor_runner {ending}{why}")
+    said = [*others[-1:], *complaints[-1:]]
+    raise DeviceError(f"executor_runner {ending}{f': {printable(said[-1])}' if said else ''}")
 
 
 def read_log(text: str, executions: int) -> Log:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import platform
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +21,12 @@ from edgeclip.manifest import Artifact
 from profiles.device import Request
 from profiles.results import Device, Profile
 from profiles.runners import executor_runner, xcode
-from profiles.runners.phone_row import Finished, Launch, Order, chosen, measure_all
+from profiles.runners.phone_row import Finished, Launch, Order, Sample, chosen, measure_all
 
 RUNNER_VARIABLE = "EDGECLIP_SIMULATOR_RUNNER"
 DELEGATES = ("XnnpackBackend",)
 _HELP_S = 60.0
+_INPUT = "input-{}.bin"
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,7 @@ class _Spawned:
 
     def launch(self, order: Order, model: Path, scratch: Path) -> Finished:
         """One run of the runner."""
-        given, dump, output = scratch / "input.bin", scratch / "run.etdp", scratch / "output-0.bin"
-        given.write_bytes(order.sample.content)
+        dump, output = scratch / "run.etdp", scratch / "output-0.bin"
         for left in (dump, output):
             left.unlink(missing_ok=True)
         words = executor_runner.arguments(
@@ -47,7 +48,7 @@ class _Spawned:
             method=order.artifact.method,
             executions=order.executions,
             threads=order.threads,
-            given=str(given),
+            given=str(scratch / _INPUT.format(order.number)),
             output=str(scratch / "output"),
             etdump=str(dump),
         )
@@ -76,8 +77,10 @@ class SimulatorDevice:
         spawned = _Spawned(simulator, runner, flags)
         with tempfile.TemporaryDirectory() as folder:
 
-            def prepare(artifact: Artifact) -> Launch:
+            def prepare(artifact: Artifact, samples: Sequence[Sample]) -> Launch:
                 model = request.bundle.verified_path(artifact)
+                for number, sample in enumerate(samples):
+                    (Path(folder) / _INPUT.format(number)).write_bytes(sample.content)
                 return lambda order: spawned.launch(order, model, Path(folder))
 
             rows, cosines = measure_all(request, artifacts, not_run, prepare, simulator.name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,12 +44,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class Order:
-    """One run that is asked for."""
+    """One run that is asked for. number: of the sample among those that were prepared."""
 
     artifact: Artifact
     executions: int
     threads: int
-    sample: Sample
+    number: int
     within_s: float
 
 
@@ -65,6 +65,7 @@ class Finished:
 
 
 Launch = Callable[[Order], Finished]
+Prepare = Callable[[Artifact, Sequence[Sample]], Launch]
 
 
 @dataclass
@@ -106,20 +107,23 @@ def nothing_ran(bundle: Bundle, not_run: Mapping[str, str]) -> NotRunnableError:
 
 
 def measure_all(
-    request: Request, artifacts: Sequence[Artifact], not_run: dict[str, str], prepare: Callable[[Artifact], Launch], where: str
+    request: Request, artifacts: Sequence[Artifact], not_run: dict[str, str], prepare: Prepare, where: str
 ) -> tuple[list[MeasuredRow], dict[str, float]]:
     """A row for each artifact and number of threads, and by label the smallest cosine; what cannot run joins `not_run`."""
     rows: list[MeasuredRow] = []
     lowest: dict[str, float] = {}
     for artifact in artifacts:
-        launch = prepare(artifact)
+        inputs = samples(request.bundle, artifact)
+        launch = prepare(artifact, inputs)
         for threads in request.threads:
             with request.progress(f"{artifact.label} on {where}, {threads} thread{'s' * (threads > 1)}"):
                 try:
-                    row, cosine = measure(launch, request.bundle, artifact, threads, request.most_s)
+                    row, cosine = measure(launch, inputs, artifact, request, threads)
                 except NotRunnableError as error:
                     not_run[artifact.label] = str(error)
                     break
+                except DeviceError as error:
+                    raise DeviceError(f"{artifact.label}: {error}") from error
             rows.append(row)
             lowest[artifact.label] = min(cosine, lowest.get(artifact.label, 1.0))
     if not rows:
@@ -143,25 +147,27 @@ def samples(bundle: Bundle, artifact: Artifact) -> tuple[Sample, ...]:
     )
 
 
-def measure(launch: Launch, bundle: Bundle, artifact: Artifact, threads: int, most_s: float) -> tuple[MeasuredRow, float]:
+def measure(
+    launch: Launch, inputs: Sequence[Sample], artifact: Artifact, request: Request, threads: int
+) -> tuple[MeasuredRow, float]:
     """A row, and the smallest cosine of what it computed with the original's embeddings."""
-    rule = StopRule(most_s=most_s)
+    rule = StopRule(most_s=request.most_s)
     runs = _Runs()
-    inputs = _endless(samples(bundle, artifact))
     executions, within_s = _PILOT, _START_S
     while True:
-        trace = _run(launch, Order(artifact, executions, threads, next(inputs), within_s), runs)
+        order = Order(artifact, executions, threads, len(runs.loads) % len(inputs), within_s)
+        trace = _run(launch, order, inputs[order.number], runs)
         spent_s = sum(runs.timed) / 1e3
         if len(runs.loads) > 1 and (rule.enough(runs.timed, spent_s) or rule.over(len(runs.timed), spent_s)):
             break
         one_s = median(trace.iterations_ms) / 1e3
-        executions = _WARM_UP + math.ceil(min(_RUN_S, max(rule.most_s - spent_s, one_s)) / one_s)
+        executions = _WARM_UP + math.ceil(1.1 * min(_RUN_S, max(rule.most_s - spent_s, one_s)) / one_s)
         executions = min(max(executions, _EXECUTIONS[0]), _EXECUTIONS[1])
         within_s = _START_S + _PATIENCE * executions * one_s
     peaks = [peak for peak in runs.peaks if peak is not None]
     return (
         MeasuredRow(
-            **described(artifact, bundle.manifest.model),
+            **described(artifact, request.bundle.manifest.model),
             runtime="executorch",
             threads=threads,
             load_cold_ms=runs.loads[0],
@@ -176,16 +182,16 @@ def measure(launch: Launch, bundle: Bundle, artifact: Artifact, threads: int, mo
     )
 
 
-def _run(launch: Launch, order: Order, runs: _Runs) -> Trace:
+def _run(launch: Launch, order: Order, sample: Sample, runs: _Runs) -> Trace:
     """One run, checked, and added to the others. The first one is the pilot: it gives loads and firsts, and is not timed."""
     finished = launch(order)
     executor_runner.check_ending(finished.status, finished.text)
     log = executor_runner.read_log(finished.text, order.executions)
     trace = read_etdump(finished.etdump, order.executions)
     executor_runner.check_agreement(log, trace)
-    runs.cosines.append(check_output(finished.output, order.sample, order.artifact))
+    runs.cosines.append(check_output(finished.output, sample, order.artifact))
     runs.peaks.append(finished.peak_memory_mb)
-    runs.loads.append(trace.load_ms if log.load_ms is None else log.load_ms)
+    runs.loads.append(trace.load_ms)
     if runs.first_ms is None:
         runs.first_ms = trace.iterations_ms[0]
     else:
@@ -266,8 +272,3 @@ def _mean(tables: list[dict[str, float]]) -> dict[str, float]:
     names = {name for table in tables for name in table}
     means = {name: math.fsum(table.get(name, 0.0) for table in tables) / len(tables) for name in names}
     return dict(sorted(means.items(), key=lambda item: (-item[1], item[0])))
-
-
-def _endless(items: tuple[Sample, ...]) -> Iterator[Sample]:
-    while True:
-        yield from items

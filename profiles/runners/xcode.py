@@ -1,7 +1,7 @@
 """`xcrun devicectl` and `xcrun simctl`: which Apple devices and simulators there are, and whether they can be used.
 
 Both print JSON on request: devicectl into a file (`--json-output`, the only form that Apple promises to keep), simctl on
-stdout. Read here is the little that is needed; fields that are not known are passed over, those that are needed have to be there.
+stdout. Only what is needed is read: unknown fields are passed over.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import pytest
 from edgeclip.bundle_writer import BundleWriter
 from edgeclip.manifest import Artifact, Embedding, FileEntry, Manifest, Weights, content_sha256, file_sha256, size_bytes
 from edgeclip.models import MODELS
-from edgeclip.spec import Scoring, TensorSpec
+from edgeclip.spec import Scoring, TensorSpec, Tower
 
 STANDINS = Path(__file__).parent / "standins"
 SERIAL = "R58M45ABCDE"
@@ -177,8 +177,10 @@ def write_runner(path: Path, machine: int = 183) -> Path:
     return path
 
 
-def write_phone_bundle(folder: Path, home: Home, *, delegates: tuple[str, ...] = ("XnnpackBackend",)) -> Manifest:
-    """Both towers for both targets, as noise; the stand-in runner knows the embedding of each golden input."""
+def write_phone_bundle(
+    folder: Path, home: Home, *, delegates: tuple[str, ...] = ("XnnpackBackend",), towers: tuple[Tower, ...] = ("image", "text")
+) -> Manifest:
+    """Towers for both targets, as noise; the stand-in runner knows the embedding of each golden input."""
     spec = MODELS["tinyclip-demo"]
     draw = np.random.default_rng(5)
     golden = {
@@ -196,7 +198,7 @@ def write_phone_bundle(folder: Path, home: Home, *, delegates: tuple[str, ...] =
     with BundleWriter(folder, None) as writer:
         np.savez(writer.folder / "golden.npz", **golden)
         artifacts = []
-        for tower in ("image", "text"):
+        for tower in towers:
             for target, backend in (("executorch", "xnnpack"), ("coreml", None)):
                 relative = f"{target}/{tower}.{'pte' if backend else 'mlpackage'}"
                 path = writer.folder / relative
