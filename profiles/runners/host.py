@@ -14,7 +14,7 @@ from profiles.device import Request
 from profiles.results import Change, MeasuredRow, Profile, label
 from profiles.runners.host_messages import Load, Loaded, Reload, Reloaded, Time, Timed
 from profiles.runners.host_plan import Planned, plan
-from profiles.runners.host_process import Template, Worker
+from profiles.runners.host_process import COPIES, Template, Worker
 from profiles.runners.host_rounds import interleave, ratio
 from profiles.runners.host_rows import device, row, tools
 from profiles.stats import StopRule
@@ -24,7 +24,8 @@ from profiles.stats import StopRule
 class _Session:
     """What one run needs, and what it has found.
 
-    details: of the machine, before the run. uncached: every file was out of the system's cache when it was first loaded.
+    templates: by runtime, where workers are copied from them. details: of the machine, before the run. uncached: every file
+    was out of the system's cache when it was first loaded.
     """
 
     request: Request
@@ -36,7 +37,11 @@ class _Session:
     def open(self, stack: ExitStack, planned: Planned) -> tuple[Worker, Loaded]:
         """A worker that has loaded the artifact and run it once."""
         job = planned.job()
-        worker = stack.enter_context(Worker(self.templates[planned.runtime], planned.name))
+        template = self.templates.get(planned.runtime)
+        if template is None:
+            template = Template(planned.runtime)
+            stack.callback(template.close)
+        worker = stack.enter_context(Worker(template, planned.name))
         loaded = worker.ask(Load(job), Loaded)
         self.uncached &= loaded.uncached or loaded.load_ms is None
         return worker, loaded
@@ -52,7 +57,7 @@ class _Session:
             rows=tuple(rows),
             against=against,
             not_run=self.not_run,
-            tools=tools(self.templates),
+            tools=tools(dict.fromkeys(row.runtime for row in rows)),
         )
 
 
@@ -111,7 +116,7 @@ def _session(request: Request, planned: list[Planned], not_run: dict[str, str]) 
         templates: dict[str, Template] = {}
         session = _Session(request, templates, not_run)
         with request.progress("starting the runtimes"):
-            for runtime in dict.fromkeys(one.runtime for one in planned):
+            for runtime in dict.fromkeys(one.runtime for one in planned if COPIES):
                 templates[runtime] = Template(runtime)
                 stack.callback(templates[runtime].close)
             for template in templates.values():

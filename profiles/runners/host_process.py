@@ -22,7 +22,7 @@ from profiles.runners.host_worker import READY
 SILENCE_S = 900.0  # without an answer, beyond what was asked for, a worker counts as hung
 _STARTS_S = 300.0
 _LOG_BYTES = 4000
-COPIES = sys.platform == "linux"  # macOS: frameworks do not outlive fork(2)
+COPIES = sys.platform == "linux"  # macOS: a copied process may not use frameworks, see its fork(2)
 
 # Python puts the current folder first on the path, where a bundle could bring a `torch.py` along.
 _START = (
@@ -38,16 +38,20 @@ class WorkerError(EdgeclipError):
 
 
 class Template:
-    """A process that has imported a runtime's libraries. `ready` waits until it has."""
+    """A process that has imported a runtime's libraries. `ready` waits until it has.
 
-    def __init__(self, runtime: str) -> None:
+    copies: workers are made from it; else it is the one worker itself.
+    """
+
+    def __init__(self, runtime: str, copies: bool = COPIES) -> None:
         self.runtime = runtime
+        self._copies = copies
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in `close`)
         self._channel, other = socket.socketpair()
         with other:
-            copies = "copies" if COPIES else "one"
+            how = "copies" if copies else "one"
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _START, str(other.fileno()), runtime, copies, str(Path(__file__).parents[2])],
+                [sys.executable, "-c", _START, str(other.fileno()), runtime, how, str(Path(__file__).parents[2])],
                 stdin=subprocess.DEVNULL,
                 stdout=self.log,
                 stderr=self.log,
@@ -70,13 +74,13 @@ class Template:
         ours, theirs = socket.socketpair()
         with theirs:
             socket.send_fds(self._channel, [b"work"], [theirs.fileno()])
-        if not COPIES:
+        if not self._copies:
             return ours, self._process.pid
         return ours, int(self._answer(_STARTS_S))
 
     def status(self, worker: int) -> int:
         """How a worker ended, as `Popen.returncode`."""
-        if not COPIES:
+        if not self._copies:
             return self._process.wait()
         self._channel.sendall(str(worker).encode())
         return os.waitstatus_to_exitcode(int(self._answer(_STARTS_S)))

@@ -18,6 +18,7 @@ from profiles.stats import StopRule, drift, half_width, median, median_interval,
 # More than this, and other work shows in the times: cores used by others, cores taken by other machines, inferences that lost
 # their core, difference between the halves of a run, cores used beyond the threads asked for.
 MOST_ELSEWHERE, MOST_STOLEN, MOST_PREEMPTED, MOST_DRIFT, MOST_EXTRA = 0.25, 0.05, 0.1, 0.05, 0.25
+_DIGITS = 4  # behind the point, of milliseconds: clocks tell no more
 _TOOLS = {
     "executorch": ("executorch", "torch"),
     "coreml": ("coremltools",),
@@ -28,13 +29,13 @@ _TOOLS = {
 
 def latency(times_ms: Iterable[float]) -> Latency:
     """Of all timed inferences."""
-    ordered = sorted(times_ms)
+    ordered = [round(value, _DIGITS) for value in sorted(times_ms)]
     return Latency(
-        p50=percentile(ordered, 50),
-        p90=percentile(ordered, 90),
-        p99=percentile(ordered, 99),
+        p50=round(percentile(ordered, 50), _DIGITS),
+        p90=round(percentile(ordered, 90), _DIGITS),
+        p99=round(percentile(ordered, 99), _DIGITS),
         min=ordered[0],
-        mean=sum(ordered) / len(ordered),
+        mean=round(sum(ordered) / len(ordered), _DIGITS),
         n=len(ordered),
         median_interval=median_interval(ordered),
     )
@@ -46,15 +47,19 @@ def row(planned: Planned, loaded: Loaded, timed: Timed, reloaded: Reloaded, rule
         **{**described(planned.artifact, planned.bundle.manifest.model), **_of_the_original(planned, loaded)},
         runtime=planned.runtime,
         threads=planned.threads,
-        load_cold_ms=loaded.load_ms,
-        load_warm_ms=median(reloaded.times_ms) if reloaded.times_ms else None,
-        first_ms=loaded.first_ms,
+        load_cold_ms=_rounded(loaded.load_ms),
+        load_warm_ms=_rounded(median(reloaded.times_ms)) if reloaded.times_ms else None,
+        first_ms=round(loaded.first_ms, _DIGITS),
         latency_ms=latency(timed.times_ms),
-        peak_memory_mb=timed.peak_memory_mb,
-        memory_before_mb=loaded.memory_before_mb,
+        peak_memory_mb=_rounded(timed.peak_memory_mb),
+        memory_before_mb=_rounded(loaded.memory_before_mb),
         reference=ENGINES[planned.runtime].reference,
         noisy=(*_crowded(load_before), *_unsettled(timed, rule), *_disturbed(timed, planned.threads)),
     )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, _DIGITS)
 
 
 def _of_the_original(planned: Planned, loaded: Loaded) -> dict[str, Any]:
