@@ -1,9 +1,9 @@
 """`adb`: the devices it sees, and a session on one of them in which nothing that arrives altered is believed.
 
 A command runs in the device's shell with its output in a file there; what comes back is that file, the exit status and the
-command's number as its last line, and the SHA-256 of it all as the device computed it. Any byte that is lost or changed on the way, of the output, the
-status or the hash, makes the hashes differ. Files are compared by hash in both directions. Needs `sha256sum`, which toybox
-has since Android 8.
+command's number as its last line, and the SHA-256 of it all as the device computed it. Any byte that is lost or changed on the
+way, of the output, the status or the hash, makes the hashes differ. Files are compared by hash in both directions. Needs
+`sha256sum`, which toybox has since Android 8.
 
 Texts of adb's errors: packages/modules/adb, `client/` and `transport.cpp`, and the `adb` page of Android's developer guide.
 """

@@ -50,7 +50,7 @@ class Log:
     load_ms: float | None
 
 
-# Endings of a process, as a shell tells them (128 + signal) and as toybox `time` does (signal).
+# Endings of a process, as a shell tells them (128 + signal), Python (-signal), and toybox `time` (signal).
 _ENDINGS = {
     4: "used an instruction that this processor does not have: build the runner for its architecture",
     6: "gave up",
@@ -139,7 +139,7 @@ def check_ending(status: int, text: str) -> None:
             raise NotRunnableError(meaning.format(found[1]))
     if status in _REFUSED:
         raise DeviceError(f"executor_runner {_REFUSED[status]} ({_last(text)})")
-    ending = _ENDINGS.get(status - 128 if status > 128 else status, f"ended with status {status}")
+    ending = _ENDINGS.get(status - 128 if status > 128 else abs(status), f"ended with status {status}")
     said = [*others[-1:], *complaints[-1:]]
     raise DeviceError(f"executor_runner {ending}{f': {printable(said[-1])}' if said else ''}")
 
