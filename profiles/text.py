@@ -23,7 +23,7 @@ _MEASURED: Final = (
     "delegated",
 )
 _ESTIMATED: Final = ("artifact", "load", "estimated", "from", "to ms", "size MB", "delegated")
-_SHOWN = 4  # kinds of operations in a line
+_SHOWN, _LEAST = 4, 0.01  # kinds of operations in a line, each with at least this share of the time
 
 
 def table(profile: Profile) -> Table:
@@ -99,13 +99,12 @@ def _rows(profile: Profile) -> Iterator[str]:
                 yield f"* {label(row)}: a reference to check numbers with; no speed of any device"
             if row.noisy:
                 yield f"* {label(row)}: noisy: {'; '.join(row.noisy)}"
-        else:
-            mean, worst = row.error_percent
-            off = f"off by {mean:.0f} % in the mean, {worst:.0f} % at worst"
-            yield f"{label(row)}: an estimate; where it can be checked it is {off}"
         if row.operators_ms:
             most = sorted(row.operators_ms.items(), key=lambda item: -item[1])[:_SHOWN]
-            yield f"{label(row)}: most time in {', '.join(f'{name} {_ms(value)} ms' for name, value in most)}"
+            shares = [f"{name} {_ms(value)} ms" for name, value in most if value > _LEAST * row.latency_ms.p50]
+            yield f"{label(row)}: most time in {', '.join(shares)}"
+    for mean, worst in dict.fromkeys(row.error_percent for row in profile.rows if isinstance(row, EstimatedRow)):
+        yield f"these are estimates: where they can be checked, off by {mean:.0f} % in the mean, {worst:.0f} % at worst"
     for name, why in profile.not_run.items():
         yield f"not run: {name}: {why}"
 

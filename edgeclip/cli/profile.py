@@ -36,7 +36,8 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[in
     "runtimes",
     multiple=True,
     metavar="R",
-    help=f"{', '.join(RUNTIMES)}; repeatable. Default: those that ship in apps; torch and mil are references.",
+    help=f"{', '.join(name for name in RUNTIMES if not RUNTIMES[name].on_request)}; repeatable. Default: those that ship in"
+    " apps; mil is a reference, torch the original.",
 )
 @click.option(
     "--max-seconds",
