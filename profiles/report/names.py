@@ -29,21 +29,24 @@ class Series:
 
 
 def name_of(item: Item) -> str:
-    """An artifact within its model: `image · fp16 · coreml`."""
-    return f"{item.artifact.tower} · {item.artifact.scheme} · {item.where}"
+    """An artifact within its panel: `fp16 · coreml`."""
+    return f"{item.artifact.scheme} · {item.where}"
 
 
 def name_among(item: Item, items: Sequence[Item]) -> str:
-    """As `name_of`, with the bundle where another one has the same."""
-    same = sum((other.model, name_of(other)) == (item.model, name_of(item)) for other in items)
+    """As `name_of`, with the bundle where another one of the panel has the same."""
+    same = sum((panel_of(other), name_of(other)) == (panel_of(item), name_of(item)) for other in items)
     return f"{name_of(item)} · {item.bundle}" if same > 1 else name_of(item)
 
 
-def by_model(items: Sequence[Item]) -> dict[str, list[Item]]:
-    """Models in the order of the bundles; of each the image towers before the text towers, the smaller first."""
+def panel_of(item: Item) -> str:
+    """The caption of the panel that an artifact is in: `tinyclip-demo image`."""
+    return f"{item.model} {item.artifact.tower}"
+
+
+def by_panel(items: Sequence[Item]) -> dict[str, list[Item]]:
+    """Artifacts by the caption of their panel, in the order of the bundles; of each the smaller first."""
     found: dict[str, list[Item]] = {}
     for item in items:
-        found.setdefault(item.model, []).append(item)
-    return {
-        model: sorted(ones, key=lambda item: (item.artifact.tower, item.artifact.size_bytes)) for model, ones in found.items()
-    }
+        found.setdefault(panel_of(item), []).append(item)
+    return {caption: sorted(ones, key=lambda item: item.artifact.size_bytes) for caption, ones in found.items()}

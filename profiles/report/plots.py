@@ -1,4 +1,4 @@
-"""Sizes, latencies and errors as bars: a panel a model, since only artifacts of one model are alternatives."""
+"""Sizes, latencies and errors as bars: a panel for each tower of a model, whose artifacts are alternatives."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from profiles.report.bars import MOST_ROWS, Bar, bars, head, middle_of, row_panel, spoken
 from profiles.report.gather import LEAST_ERROR, Item, Report, Timing
-from profiles.report.names import Series, by_model, name_among, name_of
+from profiles.report.names import Series, by_panel, name_among, name_of, panel_of
 from profiles.report.svg import INK, MARKERS, SERIES, Drawing, as_drawing, decades
 from profiles.report.words import clean, number, span
 from profiles.results import Device, Latency
@@ -19,13 +19,13 @@ _FAILED = "X"  # the marker of what failed
 def sizes(report: Report, series: Series) -> list[Drawing]:
     """Bytes of each artifact."""
     drawings = []
-    for index, (model, items) in enumerate(by_model(report.items).items()):
+    for index, (caption, items) in enumerate(by_panel(report.items).items()):
         rows = []
         for item in items:
-            tip = f"{item.model} {name_of(item)}: {item.artifact.size_bytes:,} bytes"
+            tip = f"{caption} {name_of(item)}: {item.artifact.size_bytes:,} bytes"
             rows.append(Bar(name_among(item, items), f"{number(item.size_mb)} MB", ((item.size_mb, series[item]),), (tip,)))
         limit = _MARGIN * max(item.size_mb for item in items) or 1.0
-        drawings.append(bars(f"size-{index}", clean(model), f"Size of {clean(model)}", "MB (1e6 bytes)", rows, limit))
+        drawings.append(bars(f"size-{index}", clean(caption), f"Size of {clean(caption)}", "MB (1e6 bytes)", rows, limit))
     return drawings
 
 
@@ -40,12 +40,12 @@ def latencies(report: Report, device: Device, place: int, series: Series) -> lis
     timings = report.on(device)
     timed = {id(timing.item): timing.item for timing in timings}
     drawings = []
-    for index, (model, items) in enumerate(by_model(list(timed.values())).items()):
+    for index, (caption, items) in enumerate(by_panel(list(timed.values())).items()):
         shown = [timing for item in items for timing in timings if timing.item is item]
         rows = [_timed(timing, items, series) for timing in shown]
         how = f"{'emulated, ' if device.emulated else ''}{device.kind}"
-        title = f"Latency of {clean(model)} on {clean(device.name)}, {how}"
-        drawings.append(bars(f"latency-{place}-{index}", clean(model), title, _AXES[device.kind], rows, _limit(shown)))
+        title = f"Latency of {clean(caption)} on {clean(device.name)}, {how}"
+        drawings.append(bars(f"latency-{place}-{index}", clean(caption), title, _AXES[device.kind], rows, _limit(shown)))
     return drawings
 
 
@@ -74,7 +74,7 @@ def _timed(timing: Timing, items: Sequence[Item], series: Series) -> Bar:
         label,
         value,
         ((timing.p50_ms, series[timing.item]),),
-        (f"{timing.item.model} {label}: {value}",),
+        (f"{panel_of(timing.item)} {label}: {value}",),
         hollow=timing.estimated or bool(timing.noisy),
         whisker=_ends(timing),
         ticks=(timing.row.latency_ms.p90,) if isinstance(timing.row.latency_ms, Latency) else (),
@@ -89,8 +89,8 @@ def errors(report: Report, series: Series) -> list[Drawing]:
     ends = min(error for _, error, _ in known) / 3, max(max(error, allowed) for _, error, allowed in known) * 3
     figures = {id(item): (error, allowed) for item, error, allowed in known}
     return [
-        _error_panel(index, model, [(item, *figures[id(item)]) for item in items][:MOST_ROWS], ends, series)
-        for index, (model, items) in enumerate(by_model([item for item, _, _ in known]).items())
+        _error_panel(index, clean(caption), [(item, *figures[id(item)]) for item in items][:MOST_ROWS], ends, series)
+        for index, (caption, items) in enumerate(by_panel([item for item, _, _ in known]).items())
     ]
 
 
@@ -100,7 +100,7 @@ def _allowed(item: Item) -> float:
 
 
 def _error_panel(
-    index: int, model: str, rows: Sequence[tuple[Item, float, float]], ends: tuple[float, float], series: Series
+    index: int, caption: str, rows: Sequence[tuple[Item, float, float]], ends: tuple[float, float], series: Series
 ) -> Drawing:
     panel = row_panel("1 − smallest cosine to the original", len(rows))
     axes = panel.axes
@@ -116,10 +116,10 @@ def _error_panel(
         colour = SERIES[series[item]]
         axes.plot([ends[0], error], [height, height], color=colour, linewidth=2, solid_capstyle="butt")
         axes.plot([allowed], [height], "|", color=INK, markersize=14, markeredgewidth=2)
-        tip = panel.tip(f"{item.model} {label}: {value}, the scheme allows {allowed:.2g}")
+        tip = panel.tip(f"{caption} {label}: {value}, the scheme allows {allowed:.2g}")
         shape = _FAILED if item.passed is False else MARKERS[series[item]]
         axes.plot([error], [height], shape, color=colour, markersize=8, gid=tip, clip_on=False)
-    return as_drawing(panel.figure, f"error-{index}", clean(model), f"Error of {clean(model)}", spoken(said), panel.tips)
+    return as_drawing(panel.figure, f"error-{index}", caption, f"Error of {caption}", spoken(said), panel.tips)
 
 
 def error_text(item: Item) -> str:

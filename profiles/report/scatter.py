@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from profiles.report.bars import Bar, Panel, spoken
 from profiles.report.gather import LEAST_ERROR, Item, Report, Timing, front
 from profiles.report.labels import Box, place_labels
-from profiles.report.names import Series, name_of
+from profiles.report.names import Series, name_of, panel_of
 from profiles.report.plots import error_text
 from profiles.report.svg import CARD, INK, MARKERS, MUTED, SERIES, Drawing, as_drawing, blank, decades
 from profiles.report.words import clean, number
@@ -46,16 +47,16 @@ def _scatter(name: str, titles: tuple[str, str], points: Sequence[Point], series
     panel = Panel(figure, axes)
     at = [(item.size_mb if timing is None else timing.p50_ms, item.shown_error or LEAST_ERROR) for item, timing, _ in points]
     _scale(axes, at, points)
+    taken: list[Box] = []
     if points[0][1] is None:
-        _front_line(axes, [xy for xy, (_, _, best) in zip(at, points, strict=True) if best])
+        taken += _front_line(axes, [xy for xy, (_, _, best) in zip(at, points, strict=True) if best])
     largest = max(item.size_mb for item, _, _ in points) or 1.0
     marks: list[tuple[float, float, float]] = []
-    intervals: list[Box] = []
     said = []
     for (item, timing, best), (x, y) in zip(points, at, strict=True):
         area = _AREA if timing is None else max(_AREA_LEAST, _AREA_MOST * item.size_mb / largest)
         if timing is not None:
-            intervals.append(_draw_interval(axes, timing, y))
+            taken.append(_draw_interval(axes, timing, y))
         about = _about(item, timing, best)
         said.append(Bar(name_of(item), about))
         colour = SERIES[series[item]]
@@ -68,10 +69,10 @@ def _scatter(name: str, titles: tuple[str, str], points: Sequence[Point], series
             edgecolor=colour,
             linewidth=1.6,
             zorder=3,
-            gid=panel.tip(f"{item.model} {name_of(item)}: {about}"),
+            gid=panel.tip(f"{panel_of(item)} {name_of(item)}: {about}"),
         )
         marks.append((*axes.transData.transform((x, y)), area**0.5 / 2))
-    _label(axes, points, marks, intervals)
+    _label(axes, points, marks, taken)
     return as_drawing(figure, name, *titles, spoken(said), panel.tips)
 
 
@@ -115,20 +116,25 @@ def _draw_interval(axes: Axes, timing: Timing, y: float) -> Box:
     return left, level - _BAR_HALF, right, level + _BAR_HALF
 
 
-def _front_line(axes: Axes, members: Sequence[tuple[float, float]]) -> None:
+def _front_line(axes: Axes, members: Sequence[tuple[float, float]]) -> list[Box]:
+    """The steps from one member to the next, and where they are in px."""
     ordered = sorted(members)
     style = (0, (4, 3))
     axes.step([x for x, _ in ordered], [y for _, y in ordered], where="post", color=MUTED, linewidth=1.2, linestyle=style)
+    boxes = []
+    for (x, y), (right, below) in pairwise(axes.transData.transform(ordered)):
+        boxes += [(x, y - 1, right, y + 1), (right - 1, below, right + 1, y)]
+    return boxes
 
 
-def _label(axes: Axes, points: Sequence[Point], marks: Sequence[tuple[float, float, float]], intervals: Sequence[Box]) -> None:
+def _label(axes: Axes, points: Sequence[Point], marks: Sequence[tuple[float, float, float]], taken: Sequence[Box]) -> None:
     texts = [
         clean(item.artifact.scheme + (" noisy" if timing is not None and timing.noisy else ""), _LABEL_MOST)
         for item, timing, _ in points
     ]
     around = axes.get_window_extent()
     inside = (around.x0, around.y0, around.x1, around.y1)
-    for text, (x, y) in zip(texts, place_labels(marks, texts, inside, intervals), strict=True):
+    for text, (x, y) in zip(texts, place_labels(marks, texts, inside, taken), strict=True):
         axes.text(x, y, text, transform=None, va="center", ha="center", fontsize=_LABEL_PX, zorder=4)
 
 

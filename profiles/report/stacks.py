@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from profiles.report.bars import Bar, bars
 from profiles.report.gather import Item, Report, Timing
-from profiles.report.names import by_model, name_among
+from profiles.report.names import by_panel, name_among, panel_of
 from profiles.report.svg import SERIES, Drawing
 from profiles.report.words import clean, number, plural
 from profiles.results import Device
@@ -82,7 +82,7 @@ def operator_times(report: Report, device: Device, place: int) -> list[Stacks]:
                 amounts = getattr(timing.row, what)
                 label = " · ".join(filter(None, (name_among(item, report.items), timing.how)))
                 value = f"{'estimated ' if estimated else ''}{number(sum(amounts.values()))} ms"
-                rows.append(Stack(item.model, label, value, amounts))
+                rows.append(Stack(panel_of(item), label, value, amounts))
         if rows:
             title = f"{'Estimated time' if estimated else 'Time'} by {by}: {clean(device.name)}"
             found.append(stacks(f"{by}-{place}", title, "ms, estimated" if estimated else "ms", rows))
@@ -104,10 +104,10 @@ def placements(report: Report) -> Stacks | None:
             units["CPU" if op["unit"] != "ne" else _WARNED if op["severity"] == "warning" else "Neural Engine"] += 1
         share = found["summary"]["macs_eligible_percent"]
         value = "" if share is None else f"{share:.4g} % of multiply-adds"
-        rows.append(Stack(item.model, name_among(item, report.items), value, units))
+        rows.append(Stack(panel_of(item), name_among(item, report.items), value, units))
     return stacks("placement", "Neural Engine", "operations", rows, _UNITS) if rows else None
 
 
 def _ordered(report: Report) -> Iterator[Item]:
-    for items in by_model(report.items).values():
+    for items in by_panel(report.items).values():
         yield from items

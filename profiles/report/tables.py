@@ -105,15 +105,16 @@ def overview(report: Report) -> Table:
         rows.append((*_artifact(report, item), size, _number(cosine, _cosine(cosine)), verdict(item), *times, star))
     caption = (
         "Every artifact. Times are medians of the fastest setting on each device, in milliseconds;"
-        " ★: on the Pareto front of size, error and time on some device, within its model and tower."
+        " ★: on the Pareto front of its model and tower: of size and error, and where several were timed of time."
     )
     return Table("overview", caption, columns, tuple(rows))
 
 
 def on_front(report: Report, items: Sequence[Item], devices: Sequence[Device]) -> Iterator[Item]:
-    """Artifacts that are on the front of any device; without devices on that of size and error."""
-    for device in devices or (None,):
-        yield from (item for item, _, best in front(report, items, device) if best)
+    """Artifacts that are on the front of any device; where none has two to compare, on that of size and error."""
+    fronts = [found for device in devices if len(found := front(report, items, device)) > 1]
+    for found in fronts or [front(report, items, None)]:
+        yield from (item for item, _, best in found if best)
 
 
 def _device(device: Device) -> str:
