@@ -1,7 +1,7 @@
 """How near `--device host-model` comes to what is measured: `python benchmarks/host_model.py BUNDLE... [--write]`.
 
-The estimates are from a fresh micro-benchmark; then all programs are run in this process, in turns, and their medians compared with
-the estimates. --write keeps the errors as those that are shown with every estimate of `host-model`.
+The estimates are from a fresh micro-benchmark; then all programs are run in this process, in turns, and their
+medians compared with the estimates. --write keeps the errors as those that are shown with every estimate of `host-model`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def main() -> None:
     print(f"{len(errors)} artifacts: mean error {mean:.1f} %, worst {worst:.1f} %")
     if args.write:
         found = {"mean_percent": round(mean, 1), "worst_percent": round(worst, 1), "artifacts": len(errors)}
-        CHECK.write_text(json.dumps({**found, "processor": processor().partition("; flags")[0].replace("\t", "")}) + "\n", "utf-8")
+        CHECK.write_text(
+            json.dumps({**found, "processor": processor().partition("; flags")[0].replace("\t", "")}) + "\n", "utf-8"
+        )
 
 
 def _bounds(bundle: Bundle, artifact: Artifact, kernels: Kernels) -> dict[str, float]:

@@ -61,7 +61,9 @@ def _print(table: Published) -> None:
     print(f"{table.device}: {len(table.rows)} rows, {len(PARAMETERS)} parameters (all errors are of rows left out of the fit)")
     for row, error in zip(table.rows, found.errors_percent, strict=True):
         estimated = row.latency_ms * (1 + error / 100)
-        print(f"  {row.model:15} {row.tower:6} published {row.latency_ms:5.2f} ms, estimated {estimated:5.2f} ms, {error:+6.1f} %")
+        print(
+            f"  {row.model:15} {row.tower:6} published {row.latency_ms:5.2f} ms, estimated {estimated:5.2f} ms, {error:+6.1f} %"
+        )
     dispatch, per_gmac, per_mb = found.constants
     print(f"  all rows: dispatch {dispatch:.3f} ms; {2 / per_gmac:.2f} tera operations/s; {1 / per_mb:.1f} GB/s")
     print(f"  error: mean {found.mean_percent:.1f} %, worst {found.worst_percent:.1f} %")

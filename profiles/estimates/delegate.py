@@ -153,7 +153,11 @@ class Delegate:
             segments=[],
             constant_segment=schema.SubsegmentOffsets(segment_index=0, offsets=[]),
         )
-        return bytes(serialize_pte_binary(PTEFile(program=program, named_data=store.get_named_data_store_output()), extract_delegate_segments=True))
+        return bytes(
+            serialize_pte_binary(
+                PTEFile(program=program, named_data=store.get_named_data_store_output()), extract_delegate_segments=True
+            )
+        )
 
 
 def method(

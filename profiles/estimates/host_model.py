@@ -1,4 +1,4 @@
-"""`--device host-model`: this machine, estimated from the times of its primitives: the one place where an estimate can be checked.
+"""`--device host-model`: this machine, estimated from the times of its primitives. Only here can estimates be checked.
 
 `benchmarks/host_model.py` holds it against measurements and writes the errors that are shown with every estimate.
 """
@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ class HostModel:
                     not_run[artifact.label] = str(error)
         checked = {key: check[key] for key in ("mean_percent", "worst_percent", "artifacts", "processor")}
         details = {"note": _NOTE, "processor": processor().partition("; flags")[0], "checked": checked}
-        device = Device(id="host-model", kind="estimated", name="this machine (estimated)", details=details)
+        device = Device(id="host-model", kind="estimated", name="this machine", details=details)
         return Profile(device=device, rows=tuple(rows), bundle=str(request.bundle.path), not_run=not_run)
 
 
@@ -64,14 +64,14 @@ def _row(request: Request, artifact: Artifact, kernels: Kernels, threads: int, c
 
 def times_ms(operations: list[Operation], kernels: Kernels) -> tuple[dict[str, float], dict[str, float]]:
     """(milliseconds by cause, by type of operation); both add up to the latency."""
-    bounds: Counter[str] = Counter({"dispatch": kernels.call_us / 1e3})
-    operators: Counter[str] = Counter({"dispatch": kernels.call_us / 1e3})
+    bounds: dict[str, float] = defaultdict(float, dispatch=kernels.call_us / 1e3)
+    operators: dict[str, float] = defaultdict(float, dispatch=kernels.call_us / 1e3)
     for operation in operations:
         taken = kernels.us(operation) / 1e3
         cause = "compute" if operation.kernel.partition(" ")[0] in _PRODUCTS else "memory"
         bounds["fallback" if operation.unit == "portable" else cause] += taken
         operators[operation.name] += taken
-    return dict(bounds), dict(operators.most_common())
+    return dict(bounds), dict(sorted(operators.items(), key=lambda one: -one[1]))
 
 
 DEVICE = HostModel()

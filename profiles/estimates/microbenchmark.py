@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,9 @@ def processor() -> str:
     told = [platform.machine(), platform.processor(), str(os.cpu_count())]
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").split("\n\n")[0].splitlines()
-        told += [line for line in lines if line.partition("\t")[0] in ("model name", "model", "stepping", "cache size", "flags")]
+        told += [
+            line for line in lines if line.partition("\t")[0] in ("model name", "model", "stepping", "cache size", "flags")
+        ]
     except OSError:  # no Linux
         pass
     return "; ".join(told)
@@ -68,7 +71,9 @@ def processor() -> str:
 
 def _run(threads: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "profiles.estimates.microbenchmark", str(threads)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])}
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    }
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, env=environment)
     except subprocess.TimeoutExpired as error:
@@ -103,7 +108,7 @@ def _measure(threads: int) -> dict[str, Any]:
         # about 1 and of either sign, so that long chains of products stay numbers
         inputs = [torch.empty(*dims).uniform_(0.9, 1.1) * torch.randn(*dims).sign() for dims in probe.inputs]
         try:
-            taken = _typical_us(lambda program=program, inputs=inputs: program.forward(inputs))
+            taken = _typical_us(partial(program.forward, inputs))
         except RuntimeError as error:  # XNNPACK has no such kernel for this processor
             if number == 0:
                 raise

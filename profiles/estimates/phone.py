@@ -32,7 +32,7 @@ class Phone:
                     rows.append(_row(request, artifact, found))
                 except NotRunnableError as error:
                     not_run[artifact.label] = str(error)
-        device = Device(id=request.argument, kind="estimated", name=f"{file.name} (estimated)", details=_details(file))
+        device = Device(id=request.argument, kind="estimated", name=file.name, details=_details(file))
         return Profile(device=device, rows=tuple(rows), bundle=str(request.bundle.path), not_run=not_run)
 
 

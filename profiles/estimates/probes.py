@@ -33,8 +33,9 @@ class Probe:
 
 # rows, width in, width out: token counts and stages of towers; a single row is what is done for one token or for the whole
 _PRODUCTS = (
-    (1, 512, 512), (1, 256, 1024), (8, 128, 128), (16, 256, 1024), (64, 512, 512), (64, 512, 1536), (77, 64, 128), (77, 256, 256),
-    (77, 512, 2048), (197, 256, 256), (197, 256, 1024), (256, 256, 768), (64, 64, 192), (1024, 128, 384), (4096, 64, 192),
+    (1, 512, 512), (1, 256, 1024), (8, 128, 128), (16, 256, 1024), (64, 512, 512), (64, 512, 1536), (64, 64, 192),
+    (77, 64, 128), (77, 256, 256), (77, 512, 2048), (197, 256, 256), (197, 256, 1024), (256, 256, 768), (1024, 128, 384),
+    (4096, 64, 192),
 )  # fmt: skip
 _MEANS = ((77, 64, 1), (77, 512, 1), (197, 256, 1))
 _DENSE = ((128 * 128, 27, 64), (32 * 32, 27, 64), (14 * 14, 768, 256), (8 * 8, 192, 192), (16 * 16, 576, 64))
@@ -52,7 +53,13 @@ _ROWS = ((4 * 197, 197), (8 * 77, 77), (16 * 64, 64))
 _ELEMENTS = (512, 4096, 16384, 65536, 262144, 1048576)
 _PRODUCT_TYPES = ("fp32", "fp16", "qdint8-qcint8", "qint8-qcint8", "qdint8-qbint4")
 _FLOATS = ("fp32", "fp16")
-_UNARY = {"gelu": "Gelu", "sigmoid": "Sigmoid", "reciprocalsquareroot": "ReciprocalSquareRoot", "clamp": "Clamp", "tanh": "Tanh"}
+_UNARY = {
+    "gelu": "Gelu",
+    "sigmoid": "Sigmoid",
+    "reciprocalsquareroot": "ReciprocalSquareRoot",
+    "clamp": "Clamp",
+    "tanh": "Tanh",
+}
 _MACS = 4e7  # multiply-adds in a chain, about a millisecond
 _CHAIN_ELEMENTS = 2e6
 _LONGEST = 24
@@ -93,7 +100,7 @@ def probes() -> Iterator[Probe]:
             for kernel, name in _UNARY.items():
                 if kernel != "gelu":
                     yield _simple(f"{kernel} {dtype}", (elements,), (1, elements // 64, 64), name, dtype)
-        for places, channels in ((64, 512), (256, 256), (1024, 64)):
+        for places, channels in ((64, 512), (256, 256), (1024, 128)):
             yield _reduce(dtype, places, channels)
 
 
@@ -259,7 +266,9 @@ def _bmm(dtype: str, matrices: int, rows: int, width: int) -> Probe:
     return Probe(f"bmm {dtype}", links, count, (first, second), program)
 
 
-def _simple(kernel: str, sizes: _Sizes, dims: _Sizes, name: str, dtype: str, twice: bool = False, most: int = _LONGEST) -> Probe:
+def _simple(
+    kernel: str, sizes: _Sizes, dims: _Sizes, name: str, dtype: str, twice: bool = False, most: int = _LONGEST
+) -> Probe:
     """An operation that keeps the shape; twice: of the value and the first one."""
     count = min(most, _links(math.prod(dims), _CHAIN_ELEMENTS))
 
@@ -312,7 +321,7 @@ def _copy(dtype: str, elements: int) -> Probe:
 
 def _transpose(dtype: str, elements: int, rows: bool) -> Probe:
     """To and fro; rows: the last axis, of 64, stays."""
-    dims = (elements // 512, 8, 64) if rows else (1, elements // 64, 64)
+    dims: _Sizes = (elements // 512, 8, 64) if rows else (1, elements // 64, 64)
     perm = (1, 0, 2) if rows else (0, 2, 1)
     count = 2 * _links(2 * elements, _CHAIN_ELEMENTS)
 
