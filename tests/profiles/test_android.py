@@ -269,3 +269,24 @@ def test_adb_has_to_be_there(request_, monkeypatch, tmp_path):
 def test_what_adb_says_is_understood(said, index):
     assert adb.explained(said, FAILURES) == FAILURES[index][1]
     assert len({state for state, _ in STATES}) == len(STATES)
+
+
+def test_the_command_line(home, request_, cli):
+    words = [
+        "profile",
+        request_.bundle.path,
+        "--device",
+        f"android:{SERIAL}",
+        "--runner",
+        request_.runner,
+        "--max-seconds",
+        "0.03",
+    ]
+    said = cli(*words, "--json")
+    assert said.status == 0
+    assert said.json["device"]["id"] == f"android:{SERIAL}"
+    assert [row["runtime"] for row in said.json["rows"]] == ["executorch"]
+    home.set("scenario", "killed")
+    said = cli(*words)
+    assert (said.status, said.out) == (2, "")
+    assert "want of memory" in said.error

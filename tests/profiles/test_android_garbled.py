@@ -258,3 +258,18 @@ def test_what_is_no_dump_at_all(content, tmp_path):
     file.write_bytes(content)
     with pytest.raises(EdgeclipError, match="ETDump"):
         read_etdump(file, 3)
+
+
+@pytest.mark.slow
+def test_executorch_own_reader_sees_the_same(log_and_dump, tmp_path):
+    """The package's reader, which brings torch along, on the same dump."""
+    from executorch.devtools.etdump.serialize import deserialize_from_etdump_flatcc
+
+    _, dump, executions = log_and_dump
+    trace = _read_once(dump, executions, tmp_path)
+    events = [event.profile_event for run in deserialize_from_etdump_flatcc(dump).run_data for event in run.events]
+    spent = [(event.name, (event.end_time - event.start_time) / 1e6) for event in events]
+    assert [ms for name, ms in spent if name == "Method::execute"] == list(trace.iterations_ms)
+    assert [ms for name, ms in spent if name == "Program::load_method"] == [trace.load_ms]
+    convolutions = [ms for name, ms in spent if name.startswith("Convolution")]
+    assert sum(convolutions) / executions == pytest.approx(trace.operators_ms["Convolution (NHWC, F32) IGEMM"])

@@ -1,4 +1,4 @@
-"""`ios:UDID` and `sim:NAME` against stand-ins for xcrun and for coremltools' remote classes, with the check for a Mac left out."""
+"""`ios:UDID` and `sim:NAME` against stand-ins for xcrun and coremltools' remote classes; the check for a Mac is left out."""
 
 from __future__ import annotations
 
