@@ -359,4 +359,6 @@ def _reduce(dtype: str, places: int, channels: int) -> Probe:
 
 
 def _links(work: float, wanted: float) -> int:
-    return max(1, min(_LONGEST, round(wanted / work)))
+    """Long chains also of what is done by elements: on either end is a conversion, or a copy, as long as a link."""
+    least = 1 if wanted == _MACS else 8
+    return max(least, min(_LONGEST, round(wanted / work)))
