@@ -163,7 +163,7 @@ class Session:
         """The answer in what adb printed, if the hash that the device sent is that of what has arrived."""
         whole = _ANSWER.fullmatch(done.stdout)
         if done.status != 0 or whole is None:
-            raise self._failed(done, "its answer arrived incomplete or garbled")
+            raise self._failed(done, "its answer broke off or arrived garbled; is it still connected?")
         if hashlib.sha256(whole[1]).hexdigest() != whole[5].decode() or int(whole[4]) != self._asked:
             raise DeviceError(f"android:{self.serial}: its answer was altered on the way; try another cable or port")
         return Answer(int(whole[3]), whole[2])

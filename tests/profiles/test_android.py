@@ -141,8 +141,8 @@ def test_another_device(home, request_):
 # What is wrong, and what the one line about it says.
 BROKEN = {
     "no-server": (DeviceError, "cannot connect to daemon"),
-    "disconnect": (DeviceError, "incomplete or garbled"),
-    "cut": (DeviceError, "incomplete or garbled"),
+    "disconnect": (DeviceError, "broke off or arrived garbled"),
+    "cut": (DeviceError, "broke off or arrived garbled"),
     "flip": (DeviceError, "altered on the way"),
     "flip-push": (DeviceError, "arrived altered"),
     "flip-pull": (DeviceError, "altered on the way"),
