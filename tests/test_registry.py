@@ -29,7 +29,7 @@ def test_a_miss_suggests_the_nearest_and_lists_all(table, name, nearest):
 
 
 def test_a_miss_far_from_everything_only_lists():
-    with pytest.raises(UsageError, match="unknown runtime 'zzz': known: executorch, coreml, mil, torch"):
+    with pytest.raises(UsageError, match="unknown runtime 'zzz': known: executorch, coreml, mil, torch, qemu-arm64"):
         RUNTIMES["zzz"]
 
 

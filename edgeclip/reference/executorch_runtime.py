@@ -8,6 +8,7 @@ harm. One worker serves all programs, since starting it takes seconds; after a c
 from __future__ import annotations
 
 import atexit
+import contextlib
 import io
 import itertools
 import os
@@ -41,13 +42,9 @@ class Worker:
 
     def __init__(self, command: Sequence[str] | None = None, environment: Mapping[str, str] | None = None) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in `close`)
-        self._process = subprocess.Popen(
-            command or [sys.executable, "-c", _START, str(Path(__file__).parents[2])],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env=environment,
-        )
+        command = command or [sys.executable, "-c", _START, str(Path(__file__).parents[2])]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self._log, env=environment)
         self._owner = os.getpid()
 
     @property
@@ -89,7 +86,8 @@ class Worker:
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._log):
             if stream is not None:
-                stream.close()
+                with contextlib.suppress(BrokenPipeError):  # what was not read before it died
+                    stream.close()
 
 
 class _Shared:

@@ -27,14 +27,18 @@ class EmulatedWorker(Worker):
         self._machine = tempfile.TemporaryDirectory(prefix="edgeclip-arm64-")
         cpu, shown = CPUS[mode], Path(self._machine.name)
         machine.describe(shown, root / "guest", cpu, executorch_worker.processors())
-        super().__init__(
-            [
-                *machine.command(program or machine.emulator(root / "host"), shown, cpu),
-                str(root / f"guest/usr/bin/python{GUEST_PYTHON}"),
-                *("-I", str(Path(guest.__file__)), str(root / "site"), str(Path(executorch_worker.__file__))),
-            ],
-            machine.environment(),
-        )
+        command = [
+            *machine.command(program or machine.emulator(root / "host"), shown, cpu),
+            str(root / f"guest/usr/bin/python{GUEST_PYTHON}"),
+            *("-I", str(Path(guest.__file__)), str(root / "site"), str(Path(executorch_worker.__file__))),
+        ]
+        try:
+            super().__init__(command, machine.environment())
+        except OSError as error:
+            self._machine.cleanup()
+            raise NotRunnableError(
+                f"{command[0]}: cannot be started ({error.strerror}): delete {root} and run `python {place.SCRIPT}` again"
+            ) from error
 
     def close(self) -> None:
         super().close()

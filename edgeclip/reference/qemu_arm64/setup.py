@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import json
 import os
 import shutil
@@ -39,8 +40,9 @@ def set_up(progress: Progress = silent, archive: str | None = None, keep_downloa
     (root / place.READY).unlink(missing_ok=True)
     for name, architecture, names in (("host", parts.HOST, parts.HOST_PACKAGES), ("guest", parts.GUEST, parts.GUEST_PACKAGES)):
         with progress(f"Debian {parts.SUITE} {architecture}: {len(names)} packages") as task:
-            _once(root / name, lambda folder, a=architecture, n=names, t=task: _debian(folder, archive, a, n, downloads, t))
-    _once(root / "site", lambda folder: _site(folder, root / "guest", downloads, progress))
+            fill = functools.partial(_debian, archive, architecture, names, downloads, task)
+            _once(root / name, fill)
+    _once(root / "site", functools.partial(_site, root / "guest", downloads, progress))
     with progress("starting the emulated runtime for the first time (a minute or two)"):
         _try(root)
     (root / place.READY).write_text(json.dumps(place.stamp(), indent=2) + "\n", "utf-8")
@@ -71,7 +73,7 @@ def _once(folder: Path, fill: Callable[[Path], None]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _debian(folder: Path, archive: str, architecture: str, names: Sequence[str], downloads: Path, task: Task) -> None:
+def _debian(archive: str, architecture: str, names: Sequence[str], downloads: Path, task: Task, folder: Path) -> None:
     index = debian.index(archive, parts.SUITE, architecture, Path(parts.KEYRING))
     absent = [name for name in names if name not in index]
     if absent:
@@ -83,7 +85,7 @@ def _debian(folder: Path, archive: str, architecture: str, names: Sequence[str],
         done += package.size_bytes
 
 
-def _site(folder: Path, guest: Path, downloads: Path, progress: Progress) -> None:
+def _site(guest: Path, downloads: Path, progress: Progress, folder: Path) -> None:
     for wheel in parts.WHEELS:
         with progress(f"PyPI: {wheel.name} {wheel.version} ({wheel.size_mb:.0f} MB)"):
             _unpack(wheel, _wheel(wheel, downloads), folder)
