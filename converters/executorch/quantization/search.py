@@ -20,7 +20,7 @@ from edgeclip.progress import Task
 
 _WORST = 2  # samples on which units are tried alone
 _WATCHED = 6  # samples on which plans are compared; the others are looked at in the end
-_TRIES = 8  # of plans with units that return to what they were
+_TRIES = 6  # of plans with units that return to what they were
 _SLOWER = 0.25  # bytes that a weight's slower kernel counts for, where its size stays the same
 Losses = Mapping[Unit, Mapping[str, float]]
 
@@ -43,15 +43,19 @@ def refine(
     order = [int(number) for number in np.argsort(cosines)]
     losses = measure(simulation, plan, forms, order[:_WORST], task)
     steps = _steps(plan, losses)
-    count, watched = 1, order[:_WATCHED]
+    least, watched = 1, order[:_WATCHED]
     while True:
-        count = _fewest(simulation, plan, steps, floor, count, watched)
-        found = _given_back(simulation, plan, steps[:count], losses, floor, watched)
+        count = _fewest(simulation, plan, steps, floor, least, watched)
+        found = _taken(plan, steps[:count])
         cosines = simulation.cosines(found)
-        worst = int(cosines.argmin())
-        if cosines[worst] >= floor or worst in watched:
-            return found, float(cosines[worst])
-        watched = [*watched, worst]
+        if cosines.min() >= floor:
+            break
+        if count == len(steps):
+            return found, float(cosines.min())
+        least, watched = count + 1, [*watched, int(cosines.argmin())]
+    lighter = _given_back(simulation, plan, steps[:count], losses, floor, watched)
+    fewer = cosines if lighter == found else simulation.cosines(lighter)
+    return (lighter, float(fewer.min())) if fewer.min() >= floor else (found, float(cosines.min()))
 
 
 def most_exact_of_size(simulation: Simulation, plan: Plan, forms: Sequence[str], most_bytes: float) -> dict[Unit, str]:
@@ -59,7 +63,8 @@ def most_exact_of_size(simulation: Simulation, plan: Plan, forms: Sequence[str],
     size = sum(unit.size_bytes(form) for unit, form in plan.items())
     if size > most_bytes:
         raise BudgetError(
-            f"executorch: this tower's layers take {size / 1e6:.1f} MB at least; they may take {max(most_bytes, 0) / 1e6:.1f}"
+            f"executorch: this tower's layers take {size / 1e6:.1f} MB at least; its part of --max-mb leaves them"
+            f" {max(most_bytes, 0) / 1e6:.1f}"
         )
     order = [int(number) for number in np.argsort(simulation.cosines(plan))]
     found = dict(plan)
