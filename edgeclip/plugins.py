@@ -103,6 +103,12 @@ for _plugin in (
     Plugin("host-model", "profiles.estimates.host_model:DEVICE", "this machine, estimated", ("executorch",)),
     Plugin("estimate", "profiles.estimates.phone:DEVICE", "a device that has a file, estimated", ("coremltools",)),
     Plugin("sim", "profiles.runners.ios_simulator:DEVICE", "an iOS simulator, over Xcode's simctl", ("executorch",)),
+    Plugin(
+        "qemu-arm64",
+        "profiles.runners.qemu:DEVICE",
+        "an emulated ARM64 processor: instructions, no times",
+        missing_by="edgeclip.reference.qemu_arm64.place:missing",
+    ),
 ):
     DEVICES.add(_plugin.name, _plugin)
 

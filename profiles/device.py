@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from edgeclip.manifest import Artifact, Bundle
 from edgeclip.progress import Progress, silent
-from profiles.results import Profile
+from profiles.results import CountedProfile, Profile
 
 Choose = Callable[[Artifact], bool]
 
@@ -37,6 +37,15 @@ class ProfileDevice(Protocol):
 
     def profile(self, request: Request) -> Profile:
         """Measure or estimate every artifact that the device can run; the others are in `not_run` with the reason."""
+        ...
+
+
+@runtime_checkable
+class CountingDevice(Protocol):
+    """A device that counts instead of timing: an emulator, whose times would mean nothing."""
+
+    def count(self, request: Request) -> CountedProfile:
+        """Count for every artifact that the device can run; the others are in `not_run` with the reason."""
         ...
 
 

@@ -16,8 +16,8 @@ from edgeclip.registry import unknown
 from profiles import text
 from profiles.baseline import compared, read_baseline
 from profiles.budgets import Limit, check, limits_of, read_budgets
-from profiles.device import ComparingDevice, ProfileDevice, Request
-from profiles.results import Profile
+from profiles.device import ComparingDevice, CountingDevice, ProfileDevice, Request
+from profiles.results import CountedProfile, Profile
 from profiles.store import store
 
 ESTIMATOR = "estimate"  # the plugin that serves every device which has a file
@@ -28,15 +28,17 @@ FILES = Path(__file__).parent / "devices"
 class Outcome:
     """A profile, and what could not be done with it."""
 
-    profile: Profile
+    profile: Profile | CountedProfile
     warnings: tuple[str, ...] = ()
 
     def table(self) -> text.Table:
         """The rows for people."""
-        return text.table(self.profile)
+        return text.counted(self.profile) if isinstance(self.profile, CountedProfile) else text.table(self.profile)
 
     def notes(self) -> list[str]:
         """What has to be said below the table, a line each."""
+        if isinstance(self.profile, CountedProfile):
+            return text.counted_notes(self.profile)
         return text.notes(self.profile)
 
 
@@ -72,6 +74,10 @@ def profile(
         runner=runner,
         progress=progress,
     )
+    if isinstance(found, CountingDevice):
+        if asked or baseline is not None or against is not None:
+            raise UsageError(f"--device {device} counts instructions: budgets, --baseline and --against are of milliseconds")
+        return Outcome(structs.replace(found.count(request), bundle=str(path)))  # not kept: reports are of times
     if against is None:
         measured = found.profile(request)
     elif isinstance(found, ComparingDevice):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias
 
-from profiles.results import Change, EstimatedRow, MeasuredRow, Profile, Row, label
+from profiles.results import Change, CountedProfile, EstimatedRow, MeasuredRow, Profile, Row, label
 
 Table: TypeAlias = tuple[Sequence[str], list[tuple[str, ...]], Sequence[int]]  # header, rows, columns to align right
 
@@ -31,6 +31,28 @@ def table(profile: Profile) -> Table:
     if profile.device.kind == "estimated":
         return _ESTIMATED, [_estimated(row) for row in profile.rows if isinstance(row, EstimatedRow)], range(1, 6)
     return _MEASURED, [_measured(row) for row in profile.rows if isinstance(row, MeasuredRow)], range(1, 10)
+
+
+def counted(profile: CountedProfile) -> Table:
+    """As `table`, of what was counted."""
+    rows: list[tuple[str, ...]] = [
+        (
+            f"{row.target}/{row.backend} {row.scheme} {row.tower}",
+            f"{row.instructions / 1e6:.2f}",
+            f"{row.instructions_range[0] / 1e6:.2f}",
+            f"{row.instructions_range[1] / 1e6:.2f}",
+            f"{row.size_bytes / 1e6:.1f}",
+            "-" if row.delegated_percent is None else f"{row.delegated_percent:.1f} %",
+        )
+        for row in profile.rows
+    ]
+    return ("artifact", "million instructions", "from", "to", "size MB", "delegated"), rows, range(1, 5)
+
+
+def counted_notes(profile: CountedProfile) -> list[str]:
+    """As `notes`, of what was counted."""
+    skipped = [f"not run: {name}: {why}" for name, why in profile.not_run.items()]
+    return [f"\n{profile.device.name}: instructions of one inference; no time can be told from them", *skipped]
 
 
 def notes(profile: Profile) -> list[str]:

@@ -21,16 +21,20 @@ from edgeclip.reference.runtime import Runner
 
 
 class EmulatedWorker(Worker):
-    """`executorch_worker` on an emulated processor, from a folder that is set up. Its start takes about a minute."""
+    """`executorch_worker` on an emulated processor, from a folder that is set up. Its start takes about a minute.
 
-    def __init__(self, root: Path, mode: str, program: Sequence[str] | None = None) -> None:
+    marked: one processor only, on which every inference is marked, so that its instructions can be counted.
+    """
+
+    def __init__(self, root: Path, mode: str, program: Sequence[str] | None = None, marked: bool = False) -> None:
         self._machine = tempfile.TemporaryDirectory(prefix="edgeclip-arm64-")
         cpu, shown = CPUS[mode], Path(self._machine.name)
-        machine.describe(shown, root / "guest", cpu, executorch_worker.processors())
+        machine.describe(shown, root / "guest", cpu, 1 if marked else executorch_worker.processors())
         command = [
             *machine.command(program or machine.emulator(root / "host"), shown, cpu),
             str(root / f"guest/usr/bin/python{GUEST_PYTHON}"),
             *("-I", str(Path(guest.__file__)), str(root / "site"), str(Path(executorch_worker.__file__))),
+            *(["marked"] if marked else []),
         ]
         try:
             super().__init__(command, machine.environment())
@@ -73,6 +77,14 @@ def delegates(worker: Worker) -> list[str]:
         raise NotRunnableError(f"the emulated ExecuTorch runtime does not start here: {error}") from error
 
 
+def check_delegates(worker: Worker, artifact: Artifact, path: Path) -> None:
+    """Raise NotRunnableError if an artifact needs a delegate that the worker does not have."""
+    there = delegates(worker)
+    lacking = [name for name in artifact.delegates if name not in there]
+    if lacking:
+        raise NotRunnableError(f"{path}: the emulated ExecuTorch runtime has no {', '.join(lacking)}")
+
+
 class QemuArm64Runtime:
     """Runs ExecuTorch artifacts on the kernels that they have on ARM64."""
 
@@ -84,10 +96,7 @@ class QemuArm64Runtime:
     def open(self, bundle: Bundle, artifact: Artifact, mode: str) -> Runner:
         path = bundle.verified_path(artifact)
         worker = worker_of(mode)
-        there = delegates(worker)
-        lacking = [name for name in artifact.delegates if name not in there]
-        if lacking:
-            raise NotRunnableError(f"{path}: the emulated ExecuTorch runtime has no {', '.join(lacking)}")
+        check_delegates(worker, artifact, path)
         return ExecuTorchRunner(path, artifact.method, worker)
 
 
