@@ -117,7 +117,8 @@ def verify(
     """Compare every artifact of a bundle with the torch original; `record` keeps the result.
 
     `runtime` and `mode` restrict to one; by default each artifact runs in every runtime that exists here, but for those that
-    are to be asked for by name, and has to run in one at least. With `trace`, every value of every Core ML artifact is written into that folder, beside torch's.
+    are to be asked for by name, and has to run in one at least. With `trace`, every value of every Core ML artifact is
+    written into that folder, beside torch's.
     """
     bundle = Bundle.open(path)
     plan, skipped = _plan(bundle, runtime, mode)
