@@ -235,6 +235,7 @@ def test_a_table_in_integers_gives_its_rows(form, most):
     with torch.no_grad():
         rows, exact = editor.finish((ids,)).module()(ids), table(ids)
     assert float(((rows - exact).abs().amax(-1) / exact.abs().amax(-1)).max()) <= most + 1e-6
+    assert Simulation(editor, (), [ids], rows.reshape(1, -1).double().numpy()).cosines({}) == pytest.approx([1], abs=1e-12)
     assert LIBRARY == "quantized_ops_lib"
 
 

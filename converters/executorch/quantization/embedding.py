@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -39,6 +40,24 @@ def _pairs(values: Tensor) -> Tensor:
     """(V, C) int8 in -8..7 -> (V, C / 2) uint8."""
     high, low = (values + 8).to(torch.uint8).unflatten(1, (-1, 2)).unbind(2)
     return high << 4 | low
+
+
+def _unpacked(pairs: Tensor) -> Tensor:
+    """(..., C / 2) uint8 -> (..., C) int8 in -8..7."""
+    return torch.stack((pairs >> 4, pairs & 15), dim=-1).flatten(-2).to(torch.int8) - 8
+
+
+def looked_up(node: Any) -> Callable[..., Tensor] | None:
+    """What computes a lookup from its arguments; None for other operations. ExecuTorch's own decodes the whole table."""
+    name = getattr(node.target, "__name__", "").partition(".")[0]
+    return next((partial(_rows, form) for form in _FORMS.values() if form.operation == name), None)
+
+
+def _rows(form: _Form, table: Tensor, scales: Tensor, zeros: None, low: int, high: int, ids: Tensor) -> Tensor:
+    """The arguments of the operation -> (..., C) float32."""
+    values = _unpacked(table[ids]) if form.bits == 4 else table[ids]
+    groups = scales.reshape(len(table), -1)[ids]
+    return (values.unflatten(-1, (groups.shape[-1], -1)) * groups[..., None]).flatten(-2)
 
 
 _FORMS = {

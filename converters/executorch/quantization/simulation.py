@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, fx
 
 from converters.executorch.passes.editor import Editor, argument
+from converters.executorch.quantization.embedding import looked_up
 from converters.executorch.quantization.pairs import Range
 from converters.executorch.quantization.plan import (
     Integers,
@@ -108,7 +109,8 @@ class Simulation:
         if node.op == "get_attr":
             return self.editor.value(node)
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda given: self._given(given, node, values, whole))
-        result = node.target(*args, **kwargs)  # type: ignore[operator]
+        compute = looked_up(node) or node.target
+        result = compute(*args, **kwargs)  # type: ignore[operator]
         return self._int8(node, result, whole) if whole is not None and node in whole.static else result
 
     def _given(self, given: fx.Node, reader: fx.Node, values: Any, whole: Integers | None) -> Any:
