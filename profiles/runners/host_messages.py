@@ -86,10 +86,12 @@ class Loaded(Struct, frozen=True, tag=True, forbid_unknown_fields=True, kw_only=
 class Timed(Struct, frozen=True, tag=True, forbid_unknown_fields=True, kw_only=True):
     """times_ms: in order. preempted: of them, those during which the system took a core away. busy_threads: cores at work.
 
-    elsewhere: cores that others had meanwhile, None where the system does not say.
+    paces_ms: of a loop that only counts, run now and then between them. elsewhere: cores that others had meanwhile, None where
+    the system does not say.
     """
 
     times_ms: Annotated[list[Milliseconds], Meta(min_length=1)]
+    paces_ms: Annotated[list[Milliseconds], Meta(min_length=1)]
     preempted: Count
     busy_threads: Share
     elsewhere: Others | None

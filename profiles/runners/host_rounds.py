@@ -70,6 +70,7 @@ def _together(turns: Sequence[Timed]) -> Timed:
     elsewhere = [turn.elsewhere for turn in turns if turn.elsewhere is not None]
     return Timed(
         times_ms=[value for turn in turns for value in turn.times_ms],
+        paces_ms=[value for turn in turns for value in turn.paces_ms],
         preempted=sum(turn.preempted for turn in turns),
         busy_threads=median([turn.busy_threads for turn in turns]),
         elsewhere=_mean(elsewhere) if elsewhere else None,

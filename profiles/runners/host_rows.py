@@ -16,8 +16,9 @@ from profiles.runners.host_plan import ORIGINAL, Planned
 from profiles.stats import StopRule, drift, half_width, median, median_interval, percentile
 
 # More than this, and other work shows in the times: cores used by others, cores taken by other machines, inferences that lost
-# their core, difference between the halves of a run, cores used beyond the threads asked for.
-MOST_ELSEWHERE, MOST_STOLEN, MOST_PREEMPTED, MOST_DRIFT, MOST_EXTRA = 0.25, 0.05, 0.1, 0.05, 0.25
+# their core, difference between the halves of a run, cores used beyond the threads asked for, the processor's pace below its
+# best.
+MOST_ELSEWHERE, MOST_STOLEN, MOST_PREEMPTED, MOST_DRIFT, MOST_EXTRA, MOST_SLOWER = 0.25, 0.05, 0.1, 0.05, 0.25, 0.1
 _DIGITS = 4  # behind the point, of milliseconds: clocks tell no more
 _TOOLS = {
     "executorch": ("executorch", "torch"),
@@ -97,6 +98,9 @@ def _disturbed(timed: Timed, threads: int | None) -> Iterator[str]:
         yield f"other processes used {elsewhere.processes:.1f} of {os.cpu_count()} cores"
     if elsewhere and elsewhere.machines > MOST_STOLEN:
         yield f"the hypervisor took {elsewhere.machines:.2f} cores away"
+    slower = median(timed.paces_ms) / min(timed.paces_ms) - 1
+    if slower > MOST_SLOWER:
+        yield f"the processor was mostly {100 * slower:.0f} % slower than at its best (its clock, or work on the same core)"
     if timed.preempted > MOST_PREEMPTED * len(timed.times_ms):
         yield f"{timed.preempted} of {len(timed.times_ms)} inferences lost their core meanwhile"
     if threads is not None and timed.busy_threads > threads + MOST_EXTRA:

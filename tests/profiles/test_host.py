@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import socket
@@ -27,7 +28,7 @@ from edgeclip.manifest import MANIFEST_FILE, Bundle, file_sha256, read_manifest
 from profiles import machine
 from profiles.device import Request
 from profiles.results import MeasuredRow
-from profiles.runners import host_process, host_worker
+from profiles.runners import host_process, host_rows, host_worker
 from profiles.runners.host import DEVICE
 from profiles.runners.host_engines import Engine, sample
 from profiles.runners.host_messages import (
@@ -47,6 +48,7 @@ from profiles.runners.host_plan import plan
 from profiles.runners.host_process import Template, Worker
 from profiles.runners.host_rounds import ratio
 from profiles.runners.host_rows import latency
+from profiles.stats import StopRule
 from profiles.store import read_profile
 
 PAUSE_S = 0.002
@@ -158,10 +160,49 @@ def test_a_file_is_dropped_from_the_cache_or_said_not_to_be(tmp_path):
     assert file.read_bytes() == b"x" * 100_000
 
 
+def _timed(**changes):
+    """A run that nothing disturbed, but for `changes`."""
+    found = {"times_ms": [1.0] * 100, "paces_ms": [0.1] * 10, "preempted": 0, "busy_threads": 1.0, "peak_memory_mb": 200.0}
+    return Timed(**{**found, "elsewhere": machine.Others(0.0, 0.0), **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, None),
+        ({"times_ms": [1.0] * 50 + [1.2] * 50}, r"the later half took \+20 %"),
+        ({"times_ms": [1.0, 3.0] * 10}, "after 20 inferences the median is known to 50.0 %, not 2 %"),
+        ({"times_ms": [1.0] * 5}, "after 5 inferences"),
+        ({"elsewhere": machine.Others(0.8, 0.0)}, "other processes used 0.8 of"),
+        ({"elsewhere": machine.Others(0.0, 0.2)}, "the hypervisor took 0.20 cores"),
+        ({"elsewhere": None}, None),
+        ({"paces_ms": [0.1, 0.15, 0.16]}, "50 % slower than at its best"),
+        ({"paces_ms": [0.1] * 9 + [0.5]}, None),
+        ({"preempted": 11}, "11 of 100 inferences lost their core"),
+        ({"busy_threads": 1.9}, "1.9 threads were at work where 1 was asked for"),
+    ],
+)
+def test_a_disturbed_run_says_by_what(changes, said):
+    timed = _timed(**changes)
+    reasons = [*host_rows._unsettled(timed, StopRule(20.0)), *host_rows._disturbed(timed, 1)]
+    if said is None:
+        assert reasons == []
+    else:
+        assert any(re.search(said, reason) for reason in reasons), reasons
+
+
 # --- what the other side says
 
 
-LATENCIES = {"type": "Timed", "times_ms": [1.0], "preempted": 0, "busy_threads": 1.0, "elsewhere": None, "peak_memory_mb": 2.0}
+LATENCIES = {
+    "type": "Timed",
+    "times_ms": [1.0],
+    "paces_ms": [0.1],
+    "preempted": 0,
+    "busy_threads": 1.0,
+    "elsewhere": None,
+    "peak_memory_mb": 2.0,
+}
 
 
 @pytest.mark.parametrize(
@@ -174,6 +215,7 @@ LATENCIES = {"type": "Timed", "times_ms": [1.0], "preempted": 0, "busy_threads":
         {"times_ms": ["1"]},
         {"times_ms": [None]},
         {"times_ms": 1.0},
+        {"paces_ms": [0.0]},
         {"preempted": -1},
         {"busy_threads": "all"},
         {"peak_memory_mb": 0},
