@@ -89,7 +89,8 @@ def quantize(
     )
 
 
-_FILLED = 0.97  # of a size that is asked for: scales, and the description of the program, take the rest
+_FILLED = 0.97  # of a size that is asked for: scales take the rest
+_DESCRIBED = 250  # bytes that a file has for each operation of a tower, about
 _TABLE_SHARE = 0.7  # of the loss that a floor allows, which a token table may take: it is half of a text tower's bytes
 _TOKENS = "token_embedding"  # the name of the table in a table of layers
 
@@ -156,9 +157,9 @@ def _found(tower: _Tower, simulation: Simulation, scheme: Scheme, start: Mapping
 
 
 def _besides(tower: _Tower, units: Sequence[Unit]) -> int:
-    """Bytes of a tower that are no weights of its units: all other constants, as they are stored."""
+    """Bytes of a tower that are no weights of its units: all other constants, as they are stored, and the graph itself."""
     counted = {id(weight.untyped_storage()) for unit in units for weight in unit.weights}
-    found = 0
+    found = _DESCRIBED * len(tower.editor.graph.nodes)
     for node in tower.editor.graph.nodes:
         value = tower.editor.value(node)
         if value is not None and id(value.untyped_storage()) not in counted:
