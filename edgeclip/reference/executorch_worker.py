@@ -7,12 +7,13 @@ result (RUN: an array; DELEGATES: the names of those that can run here, one a li
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import struct
 import sys
 from collections.abc import Callable
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 LOAD, RUN, FREE, DELEGATES, DONE, FAILED = range(6)
 _HEAD = struct.Struct("<BIQ")
@@ -68,7 +69,7 @@ def processors() -> int:
 
 def main() -> None:
     """Serve until stdin ends."""
-    methods: dict[int, object] = {}
+    methods: dict[int, Any] = {}
 
     def prepare() -> Callable[[Message], bytes]:
         import torch
@@ -79,28 +80,28 @@ def main() -> None:
     serve(prepare)
 
 
-def _serve(request: Message, methods: dict[int, object]) -> bytes:
+def _serve(request: Message, methods: dict[int, Any]) -> bytes:
     import numpy as np
     import torch
-    from executorch.kernels import quantized  # noqa: F401 (registers the kernels of quantized token tables)
-    from executorch.runtime import Runtime, Verification
 
+    from edgeclip.reference.executorch_library import load_library
+
+    library = load_library(["OpenvinoBackend"] if importlib.util.find_spec("openvino") else [])
     if request.code == LOAD:
         name, _, path = request.content.decode().partition("\n")
-        program = Runtime.get().load_program(path, verification=Verification.InternalConsistency)
+        program = library._load_program(path, program_verification=library.Verification.InternalConsistency)
         method = program.load_method(name)
         if method is None:
             raise RuntimeError(f"it has no method {name!r}")
         methods[request.program] = method
         return b""
     if request.code == DELEGATES:
-        registry = Runtime.get().backend_registry
-        return "\n".join(name for name in registry.registered_backend_names if registry.is_available(name)).encode()
+        return "\n".join(name for name in library._get_registered_backend_names() if library._is_available(name)).encode()
     if request.code == FREE:
         methods.pop(request.program, None)
         return b""
     given = np.load(io.BytesIO(request.content), allow_pickle=False)
-    outputs = methods[request.program].execute([torch.from_numpy(given)])  # type: ignore[attr-defined]
+    outputs = methods[request.program]([torch.from_numpy(given)])
     if len(outputs) != 1:
         raise RuntimeError(f"it has {len(outputs)} outputs, not 1")
     content = io.BytesIO()
