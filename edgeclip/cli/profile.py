@@ -48,7 +48,7 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[in
     help="The most to spend on the timed inferences of a row. Default: 20.",
 )
 @click.option(
-    "--runner", type=click.Path(path_type=Path), metavar="FILE", help="android: the ExecuTorch program to push and run."
+    "--runner", type=click.Path(path_type=Path), metavar="FILE", help="android, sim: the ExecuTorch program to push and run."
 )
 @click.option(
     "--against", type=click.Path(path_type=Path), metavar="BUNDLE", help="Time another bundle in turns with this one: ratios."
@@ -57,7 +57,7 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[in
     "--budget-ms",
     multiple=True,
     metavar="[T=]MS",
-    help="The most for the p50 of each row; T: image, text or total. Repeatable.",
+    help="The most for the p50 of each row, of an estimate for the end of its range; T: image, text or total. Repeatable.",
 )
 @click.option("--budget-mb", multiple=True, metavar="[T=]MB", help="The most for the files that an app ships, likewise.")
 @click.option("--budget-memory-mb", multiple=True, metavar="[T=]MB", help="The most for peak memory, likewise.")
