@@ -146,4 +146,6 @@ def _groups(scope: str, rows: Sequence[Row]) -> Iterator[list[Row]]:
     for group in groups.values():
         if len(group) < len(TOWERS):
             raise UsageError(f"budget total: {label(group[0])} is alone; the other tower has no figure")
+        if len({row.tower for row in group}) < len(group):
+            raise UsageError(f"budget total: {', '.join(map(label, group))}: several of one tower, whose sum nobody runs")
         yield group

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from edgeclip.manifest import Artifact, Bundle
+from edgeclip.errors import NotRunnableError
+from edgeclip.manifest import Bundle
 from edgeclip.progress import Progress, silent
 from profiles.results import CountedProfile, Profile
-
-Choose = Callable[[Artifact], bool]
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,12 @@ class Request:
     most_s: float = 20.0
     runner: Path | None = None
     progress: Progress = silent
+
+
+def nothing_of(bundle: Bundle, done: str, not_run: Mapping[str, str]) -> NotRunnableError:
+    """The error for a bundle of which nothing was done, and why, by artifact."""
+    reasons = "; ".join(f"{label}: {why}" for label, why in not_run.items()) or "it has no artifacts"
+    return NotRunnableError(f"{bundle.path}: nothing of it was {done} ({reasons})")
 
 
 class ProfileDevice(Protocol):

@@ -60,7 +60,8 @@ def profile(
     """Profile the bundle at `path` on `NAME[:ARGUMENT]`.
 
     limits: by quantity, what `--budget-QUANTITY` takes; budgets: a file of them. baseline: an earlier profile as JSON, of the
-    same machine. against: another bundle to time in turns. What is wrong with any of these is said before anything is timed.
+    same machine. against: another bundle to time in turns. What cannot be read or does not exist is said before anything is
+    timed; limits that no row is held against, and a baseline of another machine, after it.
     """
     found, argument = find_device(device)
     asked = _limits(limits or {}, budgets)

@@ -35,6 +35,8 @@ class _Head(Struct, frozen=True):
 def store(bundle: Path, profile: Profile) -> Path:
     """Keep a profile in its bundle, in place of the device's last one. Raises InputError if that cannot be written."""
     file = bundle / FOLDER / f"{_file_stem(profile.device.id)}.json"
+    if file.parent.resolve() != bundle.resolve() / FOLDER:
+        raise InputError(f"{file.parent}: leads out of the bundle; delete it")
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         file.parent.mkdir(exist_ok=True)

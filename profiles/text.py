@@ -125,8 +125,9 @@ def _rows(profile: Profile) -> Iterator[str]:
             most = sorted(row.operators_ms.items(), key=lambda item: -item[1])[:_SHOWN]
             shares = [f"{name} {_ms(value)} ms" for name, value in most if value > _LEAST * row.latency_ms.p50]
             yield f"{label(row)}: most time in {', '.join(shares)}"
+    checked = "nothing checks them, taken to be" if "scaled" in profile.device.details else "where they can be checked,"
     for mean, worst in dict.fromkeys(row.error_percent for row in profile.rows if isinstance(row, EstimatedRow)):
-        yield f"these are estimates: where they can be checked, off by {mean:.0f} % in the mean, {worst:.0f} % at worst"
+        yield f"these are estimates: {checked} off by {mean:.0f} % in the mean, {worst:.0f} % at worst"
     for name, why in profile.not_run.items():
         yield f"not run: {name}: {why}"
 

@@ -100,9 +100,12 @@ def xnnpack_graph(payload: bytes, path: Path) -> dict[str, Any]:
     from executorch.backends.xnnpack.serialization.xnnpack_graph_serialize import _get_schema_bytes
     from executorch.exir._serialize._flatbuffer import _flatc_decompile
 
+    damaged = BundleError(f"{path}: damaged XNNPACK delegate; convert the model again")
+    if len(payload) < _XNN_HEADER.size:
+        raise damaged
     magic, _, offset, length = _XNN_HEADER.unpack_from(payload)
     if magic != _XNN_MAGIC or offset + length > len(payload):
-        raise BundleError(f"{path}: damaged XNNPACK delegate; convert the model again")
+        raise damaged
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "schema.fbs").write_bytes(_get_schema_bytes())
@@ -110,10 +113,12 @@ def xnnpack_graph(payload: bytes, path: Path) -> dict[str, Any]:
         try:
             _flatc_decompile(name, str(folder / "schema.fbs"), str(folder / "graph.bin"), ["--raw-binary"])
         except subprocess.CalledProcessError as error:
-            raise BundleError(f"{path}: damaged XNNPACK delegate; convert the model again") from error
-        text = (folder / "graph.json").read_text()
-    # flatc writes bounds of activations as `-inf` and `inf`, which Python spells otherwise
-    graph: dict[str, Any] = json.loads(re.sub(r"(: -?)inf\b", r"\1Infinity", text))
+            raise damaged from error
+        text = (folder / "graph.json").read_text("utf-8", "replace")
+    try:  # flatc writes bounds of activations as `-inf` and `inf`, which Python spells otherwise
+        graph: dict[str, Any] = json.loads(re.sub(r"(: -?)inf\b", r"\1Infinity", text))
+    except (ValueError, RecursionError) as error:
+        raise damaged from error
     return graph
 
 

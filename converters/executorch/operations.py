@@ -89,7 +89,10 @@ def _width(tensor: Any) -> int:
 
 
 def _delegated(graph: _Node, path: Path) -> list[Operation]:
-    tensors = {tensor.identifier: tensor for tensor in map(_Tensor, graph["xvalues"])}
+    try:
+        tensors = {tensor.identifier: tensor for tensor in map(_Tensor, graph["xvalues"])}
+    except KeyError as error:
+        raise BundleError(f"{path}: damaged XNNPACK delegate: a value has no {error}; convert the model again") from error
     found = []
     for node in graph["xnodes"]:
         name = node["xnode_union_type"].removeprefix("XNN").removeprefix("_")

@@ -10,11 +10,11 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from edgeclip.errors import NotRunnableError
+from edgeclip.errors import NotRunnableError, UsageError
 from edgeclip.manifest import Artifact
 from edgeclip.operations import Operation
 from edgeclip.plugins import OPERATIONS
-from profiles.device import Request
+from profiles.device import Request, nothing_of
 from profiles.estimates.kernels import Kernels
 from profiles.estimates.microbenchmark import measured, processor
 from profiles.results import Device, EstimatedLatency, EstimatedRow, Profile, described
@@ -29,6 +29,8 @@ class HostModel:
     """Estimates XNNPACK's programs on this machine."""
 
     def profile(self, request: Request) -> Profile:
+        if request.argument:
+            raise UsageError(f"--device host-model:{request.argument}: host-model takes nothing after a colon")
         rows, not_run = [], {}
         check = json.loads(CHECK.read_text("utf-8"))
         for threads in request.threads:
@@ -42,6 +44,8 @@ class HostModel:
                     rows.append(_row(request, artifact, kernels, threads, check))
                 except NotRunnableError as error:
                     not_run[artifact.label] = str(error)
+        if not rows:
+            raise nothing_of(request.bundle, "estimated", not_run)
         checked = {key: check[key] for key in ("mean_percent", "worst_percent", "artifacts", "processor")}
         details = {"note": _NOTE, "processor": processor().partition("; flags")[0], "checked": checked}
         device = Device(id="host-model", kind="estimated", name="this machine", details=details)
@@ -54,7 +58,7 @@ def _row(request: Request, artifact: Artifact, kernels: Kernels, threads: int, c
     p50, worst = sum(bounds.values()), check["worst_percent"] / 100
     return EstimatedRow(
         **described(artifact, request.bundle.manifest.model),
-        latency_ms=EstimatedLatency(p50=p50, low=p50 / (1 + worst), high=p50 * (1 + worst)),
+        latency_ms=EstimatedLatency(p50=p50, low=p50 / (1 + worst), high=p50 / (1 - worst)),
         error_percent=(check["mean_percent"], check["worst_percent"]),
         threads=threads,
         bounds=bounds,

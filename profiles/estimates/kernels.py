@@ -56,7 +56,7 @@ class Kernels:
         self._timed: dict[str, list[_Timed]] = {}
         for with_others in (False, True):  # what is taken off has to be known first
             for kernel, sizes, us, beside in measured["links"]:
-                if bool(beside) == with_others:
+                if us > 0 and bool(beside) == with_others:  # else lost in the noise of what calling a program takes
                     taken_off = sum(self._us(other, other_sizes) for other, other_sizes in beside)
                     self._note(kernel, sizes, max(us - taken_off, us / 10))
 

@@ -37,6 +37,10 @@ class Constants:
     load_ms_per_mb: float
     error_percent: tuple[float, float]
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.error_percent[1] < 100:
+            raise ValueError("an estimator that is off by 100 % and more gives no range")
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -74,7 +78,8 @@ def constants(device: DeviceFile) -> Constants:
 def estimate(operations: Sequence[Operation], segments: Sequence[str], device: Constants) -> Estimate:
     """segments: the units in the order in which they take over.
 
-    The range: what is calibrated by its worst error, upwards as if the Neural Engine read compressed weights as float16 and
+    The range: what is calibrated by its worst error e (an estimate is off by estimate / truth - 1, so that the truth is between
+    estimate / (1 + e) and estimate / (1 - e)), upwards as if the Neural Engine read compressed weights as float16 and
     were handed a program each time it takes over; the rest by FALLBACK_FACTOR.
     """
     bounds: dict[str, float] = defaultdict(float)
@@ -98,7 +103,7 @@ def estimate(operations: Sequence[Operation], segments: Sequence[str], device: C
     latency = EstimatedLatency(
         p50=calibrated + bounds["fallback"],
         low=calibrated / (1 + worst) + bounds["fallback"] / FALLBACK_FACTOR,
-        high=widest_ms * (1 + worst) + bounds["fallback"] * FALLBACK_FACTOR,
+        high=widest_ms / (1 - worst) + bounds["fallback"] * FALLBACK_FACTOR,
     )
     return Estimate(latency, dict(bounds), dict(sorted(operators.items(), key=lambda one: -one[1])))
 

@@ -7,7 +7,7 @@ from msgspec import to_builtins
 from edgeclip.errors import NotRunnableError
 from edgeclip.manifest import Artifact
 from edgeclip.plugins import OPERATIONS, PLACEMENTS
-from profiles.device import Request
+from profiles.device import Request, nothing_of
 from profiles.estimates.device_file import DeviceFile, read_device
 from profiles.estimates.neural_engine import Constants, constants, estimate
 from profiles.results import Device, EstimatedRow, Profile, described
@@ -32,6 +32,8 @@ class Phone:
                     rows.append(_row(request, artifact, found))
                 except NotRunnableError as error:
                     not_run[artifact.label] = str(error)
+        if not rows:
+            raise nothing_of(request.bundle, "estimated", not_run)
         device = Device(id=request.argument, kind="estimated", name=file.name, details=_details(file))
         return Profile(device=device, rows=tuple(rows), bundle=str(request.bundle.path), not_run=not_run)
 

@@ -9,11 +9,14 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from msgspec import structs
+
 from edgeclip.errors import BundleError, UsageError
 from edgeclip.manifest import MANIFEST_FILE, Artifact, Bundle, Manifest
 from edgeclip.progress import Progress, silent
 from profiles.report.pareto import pareto_front
 from profiles.report.stored import Check, Verified, read_profiles, read_verified
+from profiles.report.words import clean
 from profiles.results import Device, EstimatedRow, MeasuredRow, Profile
 
 # Cosines are of float32 embeddings: differences below this are rounding, and no reason to prefer an artifact.
@@ -209,17 +212,21 @@ def gather(paths: Sequence[Path], progress: Progress = silent, operations: bool 
             found = tuple(checks.pop(key, ()))
             inside = contents.get((artifact.path, artifact.method), {})
             known[key] = Item(name, bundle.manifest.model, artifact, found, inside)
-        stale += [f"verify.json: {_label(check)}" for rest in checks.values() for check in rest]
+        stale += [clean(f"verify.json: {_label(check)}") for rest in checks.values() for check in rest]
+        current: list[Profile] = []
         for profile in profiles:
+            gone = []
             for row in profile.rows:
                 if item := known.get(_key(row)):
                     timings.append(Timing(item, profile.device, row))
-                else:
-                    stale.append(f"profile of {profile.device.id}: {_label(row)}")
+                elif row.sha256 != bundle.manifest.weights.sha256:  # the original in torch is no artifact
+                    gone.append(clean(f"profile of {profile.device.id}: {_label(row)}"))
+            stale += gone
+            current.append(structs.replace(profile, budget=None) if gone else profile)
         items += known.values()
         fresh = any(timing.item.bundle == name for timing in timings)
         missing = _missing(path, all(item.checks for item in known.values()), fresh)
-        shown.append(Shown(name, path, bundle.manifest, verified, profiles, tuple(dict.fromkeys(stale)), missing))
+        shown.append(Shown(name, path, bundle.manifest, verified, tuple(current), tuple(dict.fromkeys(stale)), missing))
     return Report(tuple(shown), tuple(items), tuple(timings))
 
 

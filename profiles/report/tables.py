@@ -250,8 +250,8 @@ def estimated(report: Report) -> Table:
             )
         )
     caption = (
-        "Estimated, not measured: predictions in milliseconds. The range and the errors are the estimator's own, found by"
-        " leaving each published figure out of its fit."
+        "Estimated, not measured: predictions in milliseconds. The range is by the estimator's own errors, where it could be"
+        " checked; of a device that is scaled from another nothing checks it, and they are assumed."
     )
     return Table("estimated", caption, columns, tuple(rows))
 

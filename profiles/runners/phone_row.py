@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from edgeclip.errors import DeviceError, NotRunnableError
 from edgeclip.manifest import Artifact, Bundle
 from edgeclip.recipe import SCHEMES
-from profiles.device import Request
+from profiles.device import Request, nothing_of
 from profiles.results import Latency, MeasuredRow, described
 from profiles.runners import executor_runner
 from profiles.runners.etdump import Trace, read_etdump
@@ -102,8 +102,7 @@ def chosen(
 
 def nothing_ran(bundle: Bundle, not_run: Mapping[str, str]) -> NotRunnableError:
     """The error for a bundle of which nothing could be measured."""
-    reasons = "; ".join(f"{label}: {why}" for label, why in not_run.items()) or "it has no artifacts"
-    return NotRunnableError(f"{bundle.path}: nothing of it was run ({reasons})")
+    return nothing_of(bundle, "run", not_run)
 
 
 def measure_all(

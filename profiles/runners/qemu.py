@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 
-from edgeclip.errors import NotRunnableError, UsageError
+from edgeclip.errors import BundleError, NotRunnableError, UsageError
 from edgeclip.golden import read_golden
 from edgeclip.manifest import Artifact
 from edgeclip.reference.qemu_arm64.counting import CountingWorker, open_runner, open_worker
@@ -70,6 +70,8 @@ def _row(request: Request, worker: CountingWorker, artifact: Artifact, cpu: str)
         for _ in range(1 + _RUNS):
             runner.encode(given)
     counts = worker.counts()[-_RUNS:]
+    if len(counts) < _RUNS:
+        raise BundleError(f"{artifact.path}: the counting plugin told of {len(counts)} inferences, not {_RUNS}")
     return CountedRow(
         **described(artifact, request.bundle.manifest.model),
         runtime=RUNTIME,

@@ -48,6 +48,12 @@ def test_a_total_is_of_rows_that_ran_alike():
     assert [line.found for line in _held("total=10", profile_of(*rows))] == [14.0, 7.0]
 
 
+def test_a_total_of_two_schemes_is_refused():
+    rows = [measured(10.0), measured(4.0, tower="text"), measured(5.0, scheme="w8")]
+    with pytest.raises(UsageError, match="several of one tower"):
+        _held("total=14", profile_of(*rows))
+
+
 @pytest.mark.parametrize(("text", "found"), [("image=50", [40.0]), ("total=200", [100.0]), ("100", [40.0, 60.0])])
 def test_megabytes_are_of_files(text, found):
     assert [line.found for line in _held(text, quantity="mb")] == found

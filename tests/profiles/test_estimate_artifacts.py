@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import struct
+from pathlib import Path
+
 import pytest
 
+from converters.executorch import inspection
 from edgeclip.errors import BundleError, NotRunnableError
 from edgeclip.operations import Operation
 from edgeclip.plugins import OPERATIONS
@@ -72,6 +76,23 @@ def test_a_damaged_program_is_an_error(tmp_path):
         OPERATIONS["executorch"].load()(path, "forward")
 
 
+@pytest.mark.parametrize("payload", [b"", b"XH00", struct.pack("<4x4sHII", b"XH00", 18, 18, 9), bytes(64)])
+def test_a_damaged_delegate_is_an_error(payload):
+    with pytest.raises(BundleError, match=r"x\.pte: damaged XNNPACK delegate"):
+        inspection.xnnpack_graph(payload, Path("x.pte"))
+
+
+def test_a_delegate_with_no_number_in_it_is_damaged(monkeypatch):
+    """flatc writes `nan` as Python does not spell it."""
+
+    def decompiled(folder, *rest):
+        Path(folder, "graph.json").write_text('{"scale": nan}')
+
+    monkeypatch.setattr("executorch.exir._serialize._flatbuffer._flatc_decompile", decompiled)
+    with pytest.raises(BundleError, match="damaged XNNPACK delegate"):
+        inspection.xnnpack_graph(struct.pack("<4x4sHII", b"XH00", 18, 18, 0), Path("x.pte"))
+
+
 def test_a_package_that_is_none_is_an_error(tmp_path):
     with pytest.raises(BundleError):
         OPERATIONS["coreml"].load()(tmp_path / "none.mlpackage", "main")
@@ -124,6 +145,13 @@ def test_nothing_takes_no_time():
 
 def test_what_is_beside_a_kernel_is_taken_off():
     assert Kernels(MEASURED).us(_operation("mean fp32", 8, 64, 1)) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("us", [0.0, -3.0])
+def test_what_was_lost_in_noise_is_no_time(us):
+    """A chain that seemed to take no longer than an idle program says nothing of its kernel."""
+    noisy = Kernels({**MEASURED, "links": [*MEASURED["links"], ["copy fp32", [[64]], us, []]]})
+    assert noisy.us(_operation("copy fp32", 64)) == Kernels(MEASURED).us(_operation("copy fp32", 64)) > 0
 
 
 def test_an_unknown_kernel_is_an_error_and_not_0():

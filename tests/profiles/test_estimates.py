@@ -16,7 +16,8 @@ from edgeclip.errors import InputError, UsageError
 from edgeclip.operations import Operation
 from profiles.estimates.device_file import FOLDER, DeviceFile, names, read_device
 from profiles.estimates.neural_engine import Constants, constants, estimate
-from profiles.estimates.published import calibrate, fit, predict, read_published
+from profiles.estimates.published import PARAMETERS, calibrate, fit, predict, read_published
+from tests.profiles.report_bundles import SIX, write_bundle
 
 TABLE = FOLDER / "published" / "iphone12pro.json"
 PLAIN = Constants(
@@ -166,3 +167,35 @@ def test_devices_are_part_of_the_wheel():
     text = (Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8")
     assert '"profiles.devices" = ["*.toml", "published/*.json"]' in text
     assert isinstance(read_device("iphone-12-pro-max"), DeviceFile)
+
+
+def test_the_range_holds_every_row_that_was_left_out(rows):
+    """The one that is off most is at an end of its range, whether its estimate is too low or too high."""
+    found = calibrate(rows)
+    for place, row in enumerate(rows):
+        fitted = dict(zip(PARAMETERS, fit([*rows[:place], *rows[place + 1 :]]), strict=True))
+        device = dataclasses.replace(PLAIN, **fitted, error_percent=(found.mean_percent, found.worst_percent))
+        weight = round(row.weight_mb * 1e6)
+        tower = dataclasses.replace(CONV, macs=round(row.gmacs * 1e9), weight_bytes=weight, weight_values=weight // 2)
+        latency = estimate([tower], ("ne",), device).latency_ms
+        assert latency.low * (1 - 1e-6) <= row.latency_ms <= latency.high * (1 + 1e-6)
+
+
+def test_an_estimator_without_a_range_is_refused():
+    with pytest.raises(ValueError, match="gives no range"):
+        dataclasses.replace(PLAIN, error_percent=(50.0, 100.0))
+
+
+def test_where_nothing_can_be_estimated_it_is_an_error(cli, tmp_path):
+    """And not a profile without rows, which would pass whatever it is held against."""
+    bundle = write_bundle(tmp_path / "b", [entry for entry in SIX if entry.target == "executorch"])
+    result = cli("profile", bundle, "--device", "iphone-12-pro-max")
+    assert result.status == 2
+    assert "nothing of it was estimated (executorch/xnnpack fp32 image: " in result.error
+    assert not (bundle / "profile").exists()
+
+
+def test_the_host_model_takes_no_argument(cli, tmp_path):
+    result = cli("profile", write_bundle(tmp_path / "b"), "--device", "host-model:fast")
+    assert result.status == 2
+    assert "takes nothing after a colon" in result.error

@@ -139,6 +139,13 @@ def test_an_estimate_says_so_and_has_a_range(cli, known, bundle_copy):
     assert "off by 8 % in the mean, 20 % at worst" in result.out
 
 
+def test_errors_that_nothing_checks_are_not_said_to_be_checked(cli, known, bundle_copy):
+    known.found = profile_of(estimated(2.0, 1.6, 2.5), details={"scaled": {"device": "x"}})
+    out = cli("profile", bundle_copy).out
+    assert "nothing checks them, taken to be off by 8 % in the mean, 20 % at worst" in out
+    assert "where they can be checked" not in out
+
+
 def test_a_device_that_cannot_take_turns_says_so(cli, known, bundle_copy, tiny_bundle):
     result = cli("profile", bundle_copy, "--against", tiny_bundle)
     assert result.status == 2

@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
 from edgeclip.cache import cache_folder
 from edgeclip.errors import BundleError, InputError, MissingPackageError
+from edgeclip.manifest import Bundle
 from edgeclip.reference.qemu_arm64 import counting, machine, place, runtime
 from edgeclip.reference.qemu_arm64.counting import CountingWorker
 from profiles import session
+from profiles.device import Request
 from profiles.results import CountedProfile
 from profiles.runners import qemu
 from profiles.store import read_profile
+from tests.profiles import phones
 from tests.reference.test_qemu_arm64 import STAND_IN, stand_in_set_up
 
 USERS_CACHE = cache_folder()  # before `private_caches`
@@ -47,6 +52,15 @@ def test_garbled_counts_are_errors(tmp_path, text):
     (tmp_path / "counts").write_text(text)
     with pytest.raises((BundleError, ValueError), match="counting plugin"):
         Counted(tmp_path / "counts").counts()
+
+
+def test_inferences_that_were_not_counted_are_an_error(tmp_path, monkeypatch):
+    home = phones.make_home(tmp_path / "home", monkeypatch)
+    manifest = phones.write_phone_bundle(tmp_path / "bundle", home, towers=("text",))
+    monkeypatch.setattr(qemu, "open_runner", lambda *given: nullcontext(SimpleNamespace(encode=lambda batch: batch)))
+    worker = SimpleNamespace(counts=lambda: [101, 100])
+    with pytest.raises(BundleError, match=r"text\.pte: the counting plugin told of 2 inferences, not 3"):
+        qemu._row(Request(bundle=Bundle.open(tmp_path / "bundle")), worker, manifest.artifacts[0], "cortex-a53")
 
 
 @needs_compiler

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 
 import msgspec
 import pytest
@@ -12,7 +13,8 @@ from edgeclip.errors import EdgeclipError, InputError, UsageError
 from edgeclip.verify import compare
 from profiles.report.gather import LEAST_ERROR, Report, front, gather
 from profiles.report.stored import MAX_PROFILES, Check, Verified, read_profiles
-from profiles.results import Profile
+from profiles.report.tables import budgets
+from profiles.results import BudgetLine, Profile
 from profiles.store import store
 from tests.profiles.report_bundles import (
     EMULATOR,
@@ -199,3 +201,31 @@ def test_sizes_and_counts_are_bounded(full, tmp_path):
         store(full, Profile(device=msgspec.structs.replace(HOST, id=f"d{index}"), rows=()))
     with pytest.raises(InputError, match="at most"):
         read_profiles(type("B", (), {"path": full})())
+
+
+def test_what_was_timed_of_the_original_is_not_stale(full):
+    """`profile --runtime torch` keeps rows with the weights' hash: of no artifact, and of none that is gone."""
+    weights = json.loads((full / "edgeclip.json").read_text())["weights"]["sha256"]
+    original = measured(SIX[1], 9.0, runtime="torch", target="torch", backend=None, sha256=weights)
+    store(full, Profile(device=HOST, rows=(measured(SIX[1], 8.0), original)))
+    assert known(full).bundles[0].stale == ()
+
+
+def test_budgets_go_with_the_artifacts_that_were_held_against_them(full):
+    line = BudgetLine(limit="ms 20", unit="ms", most=20.0, found=8.0, passed=True, rows=("x",))
+    kept, gone = measured(SIX[1], 8.0), measured(SIX[2], 8.0, sha256="f" * 64, scheme="w4\x1b[2J")
+    store(full, Profile(device=HOST, rows=(kept,), budget=(line,)))
+    assert len(budgets(known(full)).rows) == 1
+    store(full, Profile(device=HOST, rows=(kept, gone), budget=(line,)))
+    report = known(full)
+    assert budgets(report).rows == ()
+    assert report.bundles[0].stale == ("profile of host: executorch/xnnpack w4\ufffd[2J image",)
+
+
+def test_a_profile_is_not_written_through_a_link(full, tmp_path):
+    shutil.rmtree(full / "profile")
+    (tmp_path / "elsewhere").mkdir()
+    (full / "profile").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="leads out of the bundle"):
+        store(full, Profile(device=HOST, rows=()))
+    assert list((tmp_path / "elsewhere").iterdir()) == []

@@ -91,7 +91,7 @@ def test_verify_has_a_row_of_it(emulated, tiny_bundle, cli):
 def test_a_damaged_program_harms_the_worker_only(emulated, tiny_bundle, tmp_path):
     damaged = tmp_path / "damaged.pte"
     content = bytearray((tiny_bundle / executorch_artifact(Bundle.open(tiny_bundle), "image").path).read_bytes())
-    content[8:4096] = os.urandom(4088)
+    content[8:4096] = np.random.default_rng(0).bytes(4088)
     damaged.write_bytes(content)
     worker = runtime.worker_of("cortex-a76")
     with pytest.raises(BundleError, match=r"damaged\.pte: ExecuTorch cannot load it: "):
