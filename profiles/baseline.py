@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeclip.errors import InputError, UsageError
-from profiles.results import Change, Device, Latency, MeasuredRow, Profile, label
+from profiles.results import Change, Device, Latency, MeasuredRow, Profile, artifact_label, label
 from profiles.stats import mover
 from profiles.store import read_profile
 
@@ -30,9 +30,13 @@ def compared(now: Profile, before: Profile, tolerance: float, path: Path) -> tup
     """Every row that both have, this to that; one fails if its whole interval is above 1 + tolerance.
 
     The ratio is that of the medians, its interval `stats.mover` of theirs. It knows what varied within the two runs, not from
-    one process to the next, which the tolerance is for. Raises UsageError for another device or machine, or no row in common.
+    one process to the next, which the tolerance is for. Raises UsageError for another device or machine, no row in common, or
+    an artifact that ran then and cannot now.
     """
     _same_machine(now.device, before.device, path)
+    for row in before.rows:
+        if why := now.not_run.get(artifact_label(row)):
+            raise UsageError(f"{path}: holds {label(row)}, which could not be run now: {why}")
     earlier = {_key(row): row for row in before.rows if isinstance(row, MeasuredRow)}
     changes = []
     for row in now.rows:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from edgeclip.errors import NotRunnableError
+from edgeclip.errors import NotRunnableError, UsageError
 from edgeclip.manifest import Bundle
 from edgeclip.progress import Progress, silent
 from profiles.results import CountedProfile, Profile
@@ -29,6 +29,20 @@ class Request:
     most_s: float = 20.0
     runner: Path | None = None
     progress: Progress = silent
+
+
+_OPTIONS = {"threads": "--threads", "runtimes": "--runtime", "most_s": "--max-seconds", "runner": "--runner"}
+
+
+def takes(request: Request, device: str, *options: str) -> None:
+    """Refuse what a device would ignore: options of a request, other than those named, that are not as they are by default."""
+    for field in fields(Request):
+        given = getattr(request, field.name)
+        if (
+            field.name in _OPTIONS.keys() - set(options)
+            and (tuple(given) if field.name == "threads" else given) != field.default
+        ):
+            raise UsageError(f"{_OPTIONS[field.name]}: --device {device} does not take it")
 
 
 def nothing_of(bundle: Bundle, done: str, not_run: Mapping[str, str]) -> NotRunnableError:

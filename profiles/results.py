@@ -31,7 +31,7 @@ class Latency(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class EstimatedLatency(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A prediction in milliseconds, and the range that the estimator's own leave-one-out errors give it."""
+    """A prediction in milliseconds, and the range that the estimator's errors give it."""
 
     p50: float
     low: float
@@ -78,7 +78,8 @@ class MeasuredRow(_Row, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class EstimatedRow(_Row, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One artifact on a device that is not here, predicted.
 
-    error_percent: mean and worst error of the estimator where it can be checked, each figure left out of its own fit.
+    error_percent: mean and worst error of the estimator where it was checked, or, where nothing checks it, what is assumed; the
+    device's details say which.
     bounds: what the time goes to, in ms by cause (compute, memory, dispatch, fallback). operators_ms: by kind of operation.
     """
 
@@ -202,10 +203,15 @@ class EstimatedProfile(Profile, frozen=True, forbid_unknown_fields=True, kw_only
     rows: tuple[EstimatedRow, ...]
 
 
+def artifact_label(row: Row) -> str:
+    """As `edgeclip.manifest.Artifact.label` of what it is a row of."""
+    target = f"{row.target}/{row.backend}" if row.backend else row.target
+    return f"{target} {row.scheme} {row.tower}"
+
+
 def label(row: Row) -> str:
     """For people: `executorch/xnnpack w8 text`, with what else tells rows of one profile apart."""
-    target = f"{row.target}/{row.backend}" if row.backend else row.target
-    parts = [target, row.scheme, row.tower]
+    parts = [artifact_label(row)]
     if isinstance(row, MeasuredRow) and row.runtime != row.target:
         parts.append(f"in {row.runtime}")
     if row.threads is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,17 +86,24 @@ def profile(
     else:
         raise UsageError(f"--against: {device} cannot time two bundles in turns; profile each, or use --device host")
     measured = structs.replace(measured, bundle=str(path))
-    if asked:
-        measured = structs.replace(measured, budget=check(asked, measured))
-    if baseline is not None and earlier is not None:
-        measured = structs.replace(measured, baseline=compared(measured, earlier, tolerance, baseline))
-    if against is not None:  # of two bundles in turns: not what the next reader of this bundle expects
-        return Outcome(measured)
+    warnings: list[str] = []
+    try:
+        if asked:
+            measured = structs.replace(measured, budget=check(asked, measured))
+        if baseline is not None and earlier is not None:
+            measured = structs.replace(measured, baseline=compared(measured, earlier, tolerance, baseline))
+    finally:  # minutes of timing are kept, whatever they cannot be held against
+        if against is None:  # two bundles in turns are not what the next reader of this bundle expects
+            warnings += _kept(path, measured)
+    return Outcome(measured, tuple(warnings))
+
+
+def _kept(path: Path, measured: Profile) -> Iterator[str]:
+    """Keep a profile in its bundle; a place that cannot be written takes nothing from the result."""
     try:
         store(path, measured)
     except InputError as error:
-        return Outcome(measured, (str(error),))
-    return Outcome(measured)
+        yield str(error)
 
 
 def known_devices() -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias
 
-from profiles.results import Change, CountedProfile, EstimatedRow, MeasuredRow, Profile, Row, label
+from profiles.results import Change, CountedProfile, EstimatedRow, MeasuredRow, Profile, Row, artifact_label, label
 
 Table: TypeAlias = tuple[Sequence[str], list[tuple[str, ...]], Sequence[int]]  # header, rows, columns to align right
 
@@ -92,10 +92,9 @@ def _estimated(row: EstimatedRow) -> tuple[str, ...]:
 
 def _name(row: Row) -> str:
     """As `label`, without the threads, which have a column."""
-    target = f"{row.target}/{row.backend}" if row.backend else row.target
     runtime = f" in {row.runtime}" if isinstance(row, MeasuredRow) and row.runtime != row.target else ""
     flags = " *" if isinstance(row, MeasuredRow) and (row.noisy or row.reference) else ""
-    return f"{target} {row.scheme} {row.tower}{runtime}{flags}"
+    return f"{artifact_label(row)}{runtime}{flags}"
 
 
 def _delegated(row: Row) -> str:

@@ -14,7 +14,7 @@ from edgeclip.errors import NotRunnableError, UsageError
 from edgeclip.manifest import Artifact
 from edgeclip.operations import Operation
 from edgeclip.plugins import OPERATIONS
-from profiles.device import Request, nothing_of
+from profiles.device import Request, nothing_of, takes
 from profiles.estimates.kernels import Kernels
 from profiles.estimates.microbenchmark import measured, processor
 from profiles.results import Device, EstimatedLatency, EstimatedRow, Profile, described
@@ -31,6 +31,7 @@ class HostModel:
     def profile(self, request: Request) -> Profile:
         if request.argument:
             raise UsageError(f"--device host-model:{request.argument}: host-model takes nothing after a colon")
+        takes(request, "host-model", "threads")
         rows, not_run = [], {}
         check = json.loads(CHECK.read_text("utf-8"))
         for threads in request.threads:

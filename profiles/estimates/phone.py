@@ -7,7 +7,7 @@ from msgspec import to_builtins
 from edgeclip.errors import NotRunnableError
 from edgeclip.manifest import Artifact
 from edgeclip.plugins import OPERATIONS, PLACEMENTS
-from profiles.device import Request, nothing_of
+from profiles.device import Request, nothing_of, takes
 from profiles.estimates.device_file import DeviceFile, read_device
 from profiles.estimates.neural_engine import Constants, constants, estimate
 from profiles.results import Device, EstimatedRow, Profile, described
@@ -21,6 +21,7 @@ class Phone:
 
     def profile(self, request: Request) -> Profile:
         file = read_device(request.argument)
+        takes(request, request.argument)
         found = constants(file)
         rows, not_run = [], {}
         for artifact in request.bundle.manifest.artifacts:

@@ -10,7 +10,7 @@ from typing import Any
 from edgeclip.errors import NotRunnableError, UsageError
 from edgeclip.manifest import Bundle
 from profiles import machine
-from profiles.device import Request
+from profiles.device import Request, nothing_of, takes
 from profiles.results import Change, MeasuredRow, Profile, label
 from profiles.runners.host_messages import Load, Loaded, Reload, Reloaded, Time, Timed
 from profiles.runners.host_plan import Planned, plan
@@ -49,8 +49,7 @@ class _Session:
     def profile(self, rows: list[MeasuredRow], against: tuple[Change, ...] | None = None) -> Profile:
         """The result."""
         if not rows:
-            why = "; ".join(f"{name}: {reason}" for name, reason in self.not_run.items())
-            raise NotRunnableError(f"{self.request.bundle.path}: nothing could be timed here: {why}")
+            raise nothing_of(self.request.bundle, "timed here", self.not_run)
         details = {**self.details, "load_average_after": machine.load()}
         return Profile(
             device=device(details, self.uncached),
@@ -107,6 +106,7 @@ DEVICE = HostDevice()
 def _no_argument(request: Request) -> None:
     if request.argument:
         raise UsageError(f"--device host:{request.argument}: the host takes nothing after a colon")
+    takes(request, "host", "threads", "runtimes", "most_s")
 
 
 @contextmanager

@@ -91,7 +91,8 @@ class IosDevice:
         try:
             rows, cosines = asyncio.run(_measure_all(toolkit, device, signing, request, artifacts, not_run))
         finally:
-            left = _uninstalled(device, application)
+            # an identifier of the user's may be that of another app, which is theirs
+            left = _uninstalled(device, application) if application == _APPLICATION else f"{application}: not removed"
         if not rows:
             raise nothing_ran(request.bundle, not_run)
         hardware, properties = device.hardware_properties, device.device_properties

@@ -257,6 +257,36 @@ def test_a_length_far_beyond_one_is_no_overflow_in_half():
     np.testing.assert_allclose(found.numpy(), Unit()(long).numpy(), rtol=0.01, atol=1e-4)
 
 
+def test_no_norm_takes_the_root_of_a_number_that_arm_flushes():
+    class Norms(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.LayerNorm(32)
+
+        def forward(self, x):
+            return torch.nn.functional.normalize(self.norm(x), dim=-1)
+
+    torch.manual_seed(0)
+    rows = [torch.zeros(1, 32), 1e-3 * torch.randn(1, 32), torch.randn(1, 32), 60 * torch.randn(1, 32).clamp(-2, 2)]
+    program, _ = apply_passes(exported(Norms(), rows[0]), (rows[0],))
+    editor = Editor(program)
+    to_half(editor)
+    editor.module.recompile()
+    for row in rows:
+        seen = []
+
+        class Roots(torch.fx.Interpreter):
+            def call_function(self, target, args, kwargs):
+                if target is aten.rsqrt.default:
+                    seen.append(float(args[0].min()))  # noqa: B023
+                return super().call_function(target, args, kwargs)
+
+        found = Roots(editor.module).run(row)
+        assert len(seen) == 2
+        assert min(seen) >= torch.finfo(torch.float16).tiny
+        np.testing.assert_allclose(found.numpy(), Norms()(row).detach().numpy(), atol=4e-3)
+
+
 def test_half_is_half_throughout_and_ends_in_float(net):
     module, samples = net
     editor = Editor(exported(module, samples[0]))

@@ -7,6 +7,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from edgeclip.errors import InputError, UsageError
 from profiles.baseline import compared, read_baseline
@@ -55,6 +56,13 @@ def test_nothing_in_common_is_an_error(tmp_path):
     file = _written(tmp_path, profile_of(measured(10.0, scheme="w8")))
     with pytest.raises(UsageError, match="no row in common with this run; it holds executorch/xnnpack w8 image"):
         compared(profile_of(measured(10.0)), read_baseline(file), 0.05, file)
+
+
+def test_an_artifact_that_cannot_run_any_more_is_an_error(tmp_path):
+    file = _written(tmp_path, profile_of(measured(10.0), measured(4.0, tower="text")))
+    now = structs.replace(profile_of(measured(10.0)), not_run={"executorch/xnnpack fp32 text": "the worker died"})
+    with pytest.raises(UsageError, match="fp32 text 1 thread, which could not be run now: the worker died"):
+        compared(now, read_baseline(file), 0.05, file)
 
 
 @pytest.mark.parametrize("other", [{"cpu": "Other 1"}, {"cores": 4}, {"architecture": "aarch64"}, {"system": "Darwin"}])
