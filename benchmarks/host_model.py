@@ -23,7 +23,8 @@ from latency.rounds import PAUSE_S
 from peers.executorch_program import load_program
 from profiles.estimates.host_model import CHECK, times_ms
 from profiles.estimates.kernels import Kernels
-from profiles.estimates.microbenchmark import measured, processor
+from profiles.estimates.microbenchmark import measured
+from profiles.machine import cpu_name
 
 
 def main() -> None:
@@ -48,9 +49,7 @@ def main() -> None:
     print(f"{len(errors)} artifacts: mean error {mean:.1f} %, worst {worst:.1f} %")
     if args.write:
         found = {"mean_percent": round(mean, 1), "worst_percent": round(worst, 1), "artifacts": len(errors)}
-        CHECK.write_text(
-            json.dumps({**found, "processor": processor().partition("; flags")[0].replace("\t", "")}) + "\n", "utf-8"
-        )
+        CHECK.write_text(json.dumps({**found, "processor": cpu_name(), "threads": args.threads}) + "\n", "utf-8")
 
 
 def _bounds(bundle: Bundle, artifact: Artifact, kernels: Kernels) -> dict[str, float]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Final, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 from profiles.results import Change, CountedProfile, EstimatedRow, MeasuredRow, Profile, Row, artifact_label, label
 
@@ -124,11 +124,21 @@ def _rows(profile: Profile) -> Iterator[str]:
             most = sorted(row.operators_ms.items(), key=lambda item: -item[1])[:_SHOWN]
             shares = [f"{name} {_ms(value)} ms" for name, value in most if value > _LEAST * row.latency_ms.p50]
             yield f"{label(row)}: most time in {', '.join(shares)}"
-    checked = "nothing checks them, taken to be" if "scaled" in profile.device.details else "where they can be checked,"
+    checked = _checked(profile.device.details)
     for mean, worst in dict.fromkeys(row.error_percent for row in profile.rows if isinstance(row, EstimatedRow)):
         yield f"these are estimates: {checked} off by {mean:.0f} % in the mean, {worst:.0f} % at worst"
     for name, why in profile.not_run.items():
         yield f"not run: {name}: {why}"
+
+
+def _checked(details: Mapping[str, Any]) -> str:
+    """What an estimator's errors are known from."""
+    if "scaled" in details:
+        return "nothing checks them, taken to be"
+    if "checked" in details:
+        where = details["checked"]
+        return f"checked with {where['artifacts']} artifacts on {where['processor']} ({where['threads']} thread), there"
+    return "where they can be checked,"
 
 
 def _checks(profile: Profile) -> Iterator[str]:

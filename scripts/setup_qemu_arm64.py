@@ -1,4 +1,4 @@
-"""Set up the emulation of ARM64 for `edgeclip verify --runtime qemu-arm64`: about 460 MB of downloads, 1 GB on disk.
+"""Set up the emulation of ARM64 for `edgeclip verify --runtime qemu-arm64`: about 490 MB of downloads, 0.7 GB on disk.
 
     python scripts/setup_qemu_arm64.py [--keep-downloads]
 

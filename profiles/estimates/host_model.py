@@ -47,7 +47,7 @@ class HostModel:
                     not_run[artifact.label] = str(error)
         if not rows:
             raise nothing_of(request.bundle, "estimated", not_run)
-        checked = {key: check[key] for key in ("mean_percent", "worst_percent", "artifacts", "processor")}
+        checked = {key: check[key] for key in ("mean_percent", "worst_percent", "artifacts", "processor", "threads")}
         details = {"note": _NOTE, "processor": processor().partition("; flags")[0], "checked": checked}
         device = Device(id="host-model", kind="estimated", name="this machine", details=details)
         return Profile(device=device, rows=tuple(rows), bundle=str(request.bundle.path), not_run=not_run)

@@ -146,6 +146,13 @@ def test_errors_that_nothing_checks_are_not_said_to_be_checked(cli, known, bundl
     assert "where they can be checked" not in out
 
 
+def test_errors_of_another_machine_name_it(cli, known, bundle_copy):
+    where = {"artifacts": 36, "processor": "Some CPU", "threads": 1}
+    known.found = profile_of(estimated(2.0, 1.6, 2.5), details={"checked": where})
+    out = cli("profile", bundle_copy).out
+    assert "checked with 36 artifacts on Some CPU (1 thread), there off by 8 % in the mean, 20 % at worst" in out
+
+
 def test_a_device_that_cannot_take_turns_says_so(cli, known, bundle_copy, tiny_bundle):
     result = cli("profile", bundle_copy, "--against", tiny_bundle)
     assert result.status == 2

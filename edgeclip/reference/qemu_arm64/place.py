@@ -49,5 +49,5 @@ def unsuitable() -> str | None:
 def missing() -> str | None:
     """What is missing here, in words, or None."""
     return unsuitable() or (
-        None if is_ready() else f"it is not set up in {folder()}: run `python {SCRIPT}` (460 MB of downloads)"
+        None if is_ready() else f"it is not set up in {folder()}: run `python {SCRIPT}` (490 MB of downloads)"
     )
