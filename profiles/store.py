@@ -52,6 +52,8 @@ def store(bundle: Path, profile: Profile) -> Path:
 def read_profile(path: Path) -> Profile:
     """A stored profile; anything else is an InputError. Rows are all of the kind that its device says."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would never end
+            raise InputError(f"{path}: cannot be read (not a file)")
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"{path}: larger than any profile")
         content = path.read_bytes()

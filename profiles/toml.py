@@ -19,6 +19,8 @@ MAX_BYTES: Final = 256 * 1024
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a file; an InputError names it."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would never end
+            raise InputError(f"{path}: cannot be read (not a file)")
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"{path}: larger than any table of ours")
         tables: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))

@@ -27,6 +27,7 @@ from profiles.results import Device, Profile
 from profiles.runners import adb, android_state, executor_runner
 from profiles.runners.adb import Session
 from profiles.runners.android_state import Condition, Core
+from profiles.runners.commands import printable
 from profiles.runners.phone_row import Finished, Launch, Order, Sample, chosen, measure_all, toybox_peak_mb
 
 RUNNER_VARIABLE = "EDGECLIP_ANDROID_RUNNER"
@@ -179,7 +180,7 @@ def _prepare(session: Session, runner: Path) -> _Phone:
 
 def _name(properties: dict[str, str], emulated: bool) -> str:
     parts = [properties.get(f"ro.product.{part}", "") for part in ("manufacturer", "model")]
-    return f"{' '.join(part for part in parts if part) or 'Android device'}{' (emulator)' if emulated else ''}"
+    return f"{printable(' '.join(filter(None, parts))) or 'Android device'}{' (emulator)' if emulated else ''}"
 
 
 def _described(

@@ -80,7 +80,12 @@ class HostDevice:
         """Both artifacts of a pair in processes that are alive at the same time and take turns."""
         _no_argument(request)
         planned, not_run = plan(request.bundle, request.runtimes, request.threads)
-        counterparts = {one.key: one for one in plan(other, request.runtimes, request.threads)[0]}
+        counterparts: dict[tuple[object, ...], Planned] = {}
+        for one in plan(other, request.runtimes, request.threads)[0]:
+            if (twin := counterparts.setdefault(one.key, one)) is not one:
+                raise UsageError(
+                    f"--against {other.path}: {twin.label} and {one.label} are both its {one.artifact.tower} tower"
+                )
         pairs = [(one, counterparts[one.key]) for one in planned if one.key in counterparts]
         if not pairs:
             raise UsageError(f"--against {other.path}: has no tower that runs like those of {request.bundle.path}")

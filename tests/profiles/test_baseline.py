@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from hypothesis import given
@@ -126,7 +127,8 @@ def test_files_that_are_nothing_are_errors(tmp_path, content):
 
 
 def test_a_folder_or_nothing_at_all(tmp_path):
-    for path in (tmp_path, tmp_path / "none.json"):
+    os.mkfifo(tmp_path / "pipe.json")
+    for path in (tmp_path, tmp_path / "none.json", tmp_path / "pipe.json"):
         with pytest.raises(InputError, match="cannot be read"):
             read_baseline(path)
 
