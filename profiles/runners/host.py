@@ -84,7 +84,7 @@ class HostDevice:
         for one in plan(other, request.runtimes, request.threads)[0]:
             if (twin := counterparts.setdefault(one.key, one)) is not one:
                 raise UsageError(
-                    f"--against {other.path}: {twin.label} and {one.label} are both its {one.artifact.tower} tower"
+                    f"--against {other.path}: {twin.label} or {one.label}? It has both"
                 )
         pairs = [(one, counterparts[one.key]) for one in planned if one.key in counterparts]
         if not pairs:
