@@ -83,9 +83,7 @@ class HostDevice:
         counterparts: dict[tuple[object, ...], Planned] = {}
         for one in plan(other, request.runtimes, request.threads)[0]:
             if (twin := counterparts.setdefault(one.key, one)) is not one:
-                raise UsageError(
-                    f"--against {other.path}: {twin.label} or {one.label}? It has both"
-                )
+                raise UsageError(f"--against {other.path}: {twin.label} or {one.label}? It has both")
         pairs = [(one, counterparts[one.key]) for one in planned if one.key in counterparts]
         if not pairs:
             raise UsageError(f"--against {other.path}: has no tower that runs like those of {request.bundle.path}")

@@ -264,9 +264,10 @@ def test_the_app_has_to_be_signed(home, request_, monkeypatch):
     monkeypatch.setenv(ios.PROVISIONING, "uuid")
     monkeypatch.setenv(ios.APPLICATION, "org.example.runner")
     kit = FakeCoreml(request_.bundle)
-    ios.IosDevice(kit.toolkit).profile(request_)
+    found = ios.IosDevice(kit.toolkit).profile(request_)
     assert kit.signed == {"provisioning_profile_uuid": "uuid", "bundle_identifier": "org.example.runner"}
-    assert "org.example.runner" in home.get("calls")
+    assert "uninstall" not in home.get("calls")  # it may be another app's identifier
+    assert found.device.details["left_behind"] == "org.example.runner: not removed"
 
 
 def test_coremltools_looks_for_devicectl_itself(home):
