@@ -30,22 +30,31 @@ class Registry(Mapping[str, T]):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._items: dict[str, T] = {}
+        self._aliases: dict[str, str] = {}
 
-    def add(self, name: str, item: T) -> T:
-        """Register `item`; a second item of the same name is a programming error."""
-        if name in self._items:
+    def add(self, name: str, item: T, aliases: Iterable[str] = ()) -> T:
+        """Register `item`; a second item of the same name or alias is a programming error.
+
+        Names and aliases are looked up in any case of letters; aliases are not listed.
+        """
+        if name in self:
             raise ValueError(f"{self.kind} {name!r} is registered twice")
         self._items[name] = item
+        self._aliases[name.lower()] = name
+        for alias in aliases:
+            if alias in self:
+                raise ValueError(f"{self.kind} {alias!r} is registered twice")
+            self._aliases[alias.lower()] = name
         return item
 
     def __getitem__(self, name: str) -> T:
         try:
-            return self._items[name]
+            return self._items[self._aliases.get(name.lower(), name)]
         except KeyError:
             raise unknown(self.kind, name, self._items) from None
 
     def __contains__(self, name: object) -> bool:
-        return name in self._items
+        return name in self._items or (isinstance(name, str) and name.lower() in self._aliases)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._items)

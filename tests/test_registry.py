@@ -17,6 +17,19 @@ def test_duplicates_are_refused():
         table.add("one", 2)
 
 
+def test_aliases_are_looked_up_in_any_case_and_not_listed():
+    table = Registry[int]("number")
+    table.add("one", 1, aliases=("Org/Uno",))
+    assert (table["one"], table["org/uno"], "ORG/uno" in table, list(table)) == (1, 1, True, ["one"])
+    with pytest.raises(ValueError, match="'org/UNO' is registered twice"):
+        table.add("two", 2, aliases=("org/UNO",))
+
+
+def test_models_go_by_their_hub_names():
+    assert MODELS["wkcn/TinyCLIP-ViT-8M-16-Text-3M-YFCC15M"].name == "tinyclip-vit-8m-16"
+    assert all(MODELS[alias] is spec for spec in MODELS.values() for alias in spec.aliases)
+
+
 @pytest.mark.parametrize(
     ("table", "name", "nearest"),
     [(MODELS, "mobileclip_s0", "mobileclip-s0"), (MODELS, "TinyCLIP", "tinyclip-demo"), (TARGETS, "core-ml", "coreml")],

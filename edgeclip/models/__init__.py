@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from edgeclip.models import mobileclip, tinyclip
+from edgeclip.models import clip, mobileclip, mobileclip2, siglip, tinyclip
 from edgeclip.registry import Registry
 from edgeclip.spec import ModelSpec
 
 DEFAULT_MODEL = "mobileclip-demo"
 
 MODELS: Registry[ModelSpec] = Registry("model")
-for _spec in (*mobileclip.SPECS, *tinyclip.SPECS):
-    MODELS.add(_spec.name, _spec)
+for _spec in (*mobileclip.SPECS, *mobileclip2.SPECS, *tinyclip.SPECS, *siglip.SPECS, *clip.SPECS):
+    MODELS.add(_spec.name, _spec, _spec.aliases)

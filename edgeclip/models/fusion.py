@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -38,6 +39,20 @@ def _conv_then_norm(module: nn.Module) -> None:
         module.bn = getattr(bn, "act", nn.Identity())  # timm's BatchNormAct2d ends in its activation
 
 
+def _numbered_conv_then_norm(module: nn.Module) -> None:
+    """open_clip's `ModifiedResNet`, which numbers them: `conv1` and `bn1`, and so on; `downsample.{0,1}`."""
+    if type(module).__module__ != "open_clip.modified_resnet":
+        return
+    for holder, conv, bn in (*((module, f"conv{n}", f"bn{n}") for n in (1, 2, 3)), (_child(module, "downsample"), "0", "1")):
+        if isinstance(_child(holder, conv), nn.Conv2d) and isinstance(_child(holder, bn), nn.BatchNorm2d):
+            holder.add_module(conv, fuse_conv_bn_eval(_child(holder, conv), _child(holder, bn)))
+            holder.add_module(bn, nn.Identity())
+
+
+def _child(module: Any, name: str) -> Any:
+    return dict(module.named_children()).get(name) if isinstance(module, nn.Module) else None
+
+
 def _norm_then_attention(module: nn.Module) -> None:
     """BatchNorm in front of self-attention (timm's FastViT), moved into the projection: W (s x + t) = (W s) x + W t."""
     norm, attention = getattr(module, "norm", None), getattr(module, "token_mixer", None)
@@ -53,7 +68,7 @@ def _norm_then_attention(module: nn.Module) -> None:
 
 
 # Branches first: they hold convolutions with norms of their own.
-_RULES: tuple[Callable[[nn.Module], None], ...] = (_branches, _conv_then_norm, _norm_then_attention)
+_RULES: tuple[Callable[[nn.Module], None], ...] = (_branches, _conv_then_norm, _numbered_conv_then_norm, _norm_then_attention)
 
 
 def batch_norm_affine(bn: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,26 +7,31 @@ no `--weights`.
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 from pathlib import Path
 
 from edgeclip.cache import cache_folder
+from edgeclip.data.tokenizer import FOLDER
 from edgeclip.errors import BundleError, InputError
-from edgeclip.manifest import Manifest, file_sha256
+from edgeclip.manifest import Manifest
 from edgeclip.models import MODELS
-from edgeclip.models.weights import LoadedModel, load_model
+from edgeclip.models.shards import in_folder
+from edgeclip.models.weights import LoadedModel, load_model, weights_sha256
 from edgeclip.progress import Task
+from edgeclip.whole_file import write_whole
 
 
-def load_original(manifest: Manifest, weights: str | None = None, task: Task | None = None) -> LoadedModel:
-    """Load the weights that a bundle was made from, and check that they are the same.
+def load_original(
+    manifest: Manifest, weights: str | None = None, task: Task | None = None, tokenizer: Path | None = None
+) -> LoadedModel:
+    """Load the weights and the vocabulary that a bundle was made from, and check that the weights are the same.
 
-    `weights` overrides where they are looked for, not which they must be.
+    `weights` and `tokenizer` override where they are looked for, not which they must be.
     """
     if manifest.model not in MODELS:
         raise BundleError(f"the bundle is of model {manifest.model!r}, which this version does not know")
-    model = load_model(MODELS[manifest.model], weights or _source(manifest), task)
+    model = load_model(MODELS[manifest.model], weights or _source(manifest), task, tokenizer or _vocabulary(manifest))
     if model.space_id != manifest.embedding.space_id:
         raise InputError(
             f"weights {weights or manifest.weights.source} are not those of the bundle"
@@ -41,13 +46,26 @@ def _source(manifest: Manifest) -> str:
         return "hub"
     if kind in ("demo", "seeded"):
         return manifest.weights.source
-    path = remembered(manifest.weights.sha256)
+    return str(_known("a file", rest, manifest.weights.sha256, "--weights"))
+
+
+def _vocabulary(manifest: Manifest) -> Path | None:
+    """The file that the tokenizer was made of, where it was a user's; else it is found as `convert` found it."""
+    kind, _, name = (manifest.text.vocabulary or "").partition(":")
+    if kind != "file":
+        return None
+    (entry,) = (entry for entry in manifest.files if entry.path.startswith(f"{FOLDER}/"))
+    return _known("the vocabulary", name, entry.sha256, "--tokenizer")
+
+
+def _known(what: str, name: str, sha256: str, option: str) -> Path:
+    path = remembered(sha256)
     if path is None:
         raise InputError(
-            f"the bundle was made from a file {rest} (sha256 {manifest.weights.sha256[:12]}...), which is not known on this"
-            f" machine: pass --weights FILE"
+            f"the bundle was made from {what} {name} (sha256 {sha256[:12]}...), which is not known on this"
+            f" machine: pass {option} FILE"
         )
-    return str(path)
+    return path
 
 
 def _index_file() -> Path:
@@ -66,18 +84,18 @@ def remember(sha256: str, path: Path) -> None:
     """Note where weights of a hash lie. A cache that cannot be written is not an error."""
     file = _index_file()
     content = json.dumps({**_index(), sha256: str(path.resolve())}, indent=1)
-    temporary = file.with_suffix(f".{os.getpid()}")
-    try:
+    with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(content, "utf-8")
-        temporary.replace(file)
-    except OSError:
-        temporary.unlink(missing_ok=True)
+        write_whole(file, content)
 
 
 def remembered(sha256: str) -> Path | None:
     """A file on this machine that still has this hash."""
-    path = _index().get(sha256)
-    if not isinstance(path, str) or not Path(path).is_file() or file_sha256(Path(path)) != sha256:
+    place = _index().get(sha256)
+    if not isinstance(place, str) or not (path := Path(place)).exists():
         return None
-    return Path(path)
+    try:
+        found = weights_sha256(in_folder(path) if path.is_dir() else path)
+    except (InputError, OSError):
+        return None
+    return path if found == sha256 else None

@@ -36,8 +36,9 @@ class EncoderPair(nn.Module):
 
     @property
     def score_scale(self) -> float:
-        """The multiplier of cosines before softmax or sigmoid."""
-        return min(float(self.logit_scale.exp()), MAX_LOGIT_SCALE)
+        """The multiplier of cosines before softmax or sigmoid: SigLIP's training (arXiv 2303.15343) has no clamp."""
+        scale = float(self.logit_scale.detach().exp())
+        return scale if hasattr(self, "logit_bias") else min(scale, MAX_LOGIT_SCALE)
 
     @property
     def score_bias(self) -> float | None:

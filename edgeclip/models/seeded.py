@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from edgeclip.data import scenes
 from edgeclip.data.preprocess import preprocess_image
-from edgeclip.data.tokenizer import ClipBpe
+from edgeclip.data.tokenizer import tokenizer_class
 from edgeclip.models.pair import EncoderPair
 from edgeclip.spec import ModelSpec
 
@@ -31,6 +31,16 @@ _CALIBRATION_INPUTS = 8
 _CALIBRATION_SEED = 20_000
 _SIGNIFICANT_BITS = 6
 _SHARPNESS = 2.5  # of attention: even weights would average pictures that share a background to the same
+_VIT_PLACES = (
+    *("visual.class_embedding", "visual.positional_embedding"),  # open_clip's
+    *("visual.trunk.cls_token", "visual.trunk.pos_embed"),  # timm's
+)
+# Of packed projections, the share of rows in front that makes queries and keys.
+_COMPARED = {"in_proj_weight": 2 / 3, ".attn.qkv.weight": 2 / 3, "attn_pool.q.weight": 1.0, "attn_pool.kv.weight": 1 / 2}
+_AS_DRAWN = (".attn.qkv", "attn_pool.q", "attn_pool.kv")  # layers whose spread is meant, as that of packed parameters is
+_PACKED = ("in_proj_weight", ".attn.qkv.weight")  # torch's, timm's
+_DEEP = 10  # blocks; each amplifies what the order of sums changes, and with 12 as sharp as that it passes 1e-5
+_SHARPNESS_OF_DEEP = 1.8
 _PLACE = 0.3  # of what a ViT adds to patches, so that it does not drown them
 _CENTRED_SHARE = 0.6  # leaves between-input cosines near 0.4, as trained CLIP models have
 
@@ -38,37 +48,64 @@ _CENTRED_SHARE = 0.6  # leaves between-input cosines near 0.4, as trained CLIP m
 @torch.no_grad()
 def seeded_pair(spec: ModelSpec, seed: int) -> EncoderPair:
     """`spec`'s model with live weights drawn from `seed`."""
-    pair = spec.build(spec).eval().double()  # other kernels then differ in bits that rounding drops
+    pair = spec.build(spec).eval()
     for name, parameter in pair.named_parameters():
         parameter.copy_(_drawn(name, parameter, seed))
+    _soften_deep(pair.visual)
+    _soften_deep(pair.text)
     chosen = scenes.scenes(_CALIBRATION_INPUTS, seed=_CALIBRATION_SEED)
     pixels = [preprocess_image(scenes.draw(scene, spec.preprocess.size), spec.preprocess) for scene in chosen]
     mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in (spec.preprocess.mean, spec.preprocess.std))
     images = (torch.from_numpy(np.stack(pixels)).double() - mean) / std
     captions = [scenes.phrase({name: getattr(scene, name) for name in scenes.ATTRIBUTES}) for scene in chosen]
-    ids = torch.from_numpy(ClipBpe.published(spec.tokenizer)(captions))
-    with _calibrating(pair):
-        pair.encode_image(images)
-        pair.encode_text(ids)
-    centre_embeddings(pair, images, ids, share=_CENTRED_SHARE)
-    return pair.float()
+    ids = torch.from_numpy(tokenizer_class(spec.tokenizer).stand_in(spec.tokenizer)(captions))
+    # In double precision, where other kernels differ in bits that rounding drops; a tower at a time, to be small.
+    for encoder, inputs in ((pair.visual, images), (pair.text, ids)):
+        encoder.double()
+        with _calibrating(encoder):
+            embeddings = encoder(inputs)
+        _centre(encoder, _CENTRED_SHARE * embeddings.mean(0))
+        encoder.float()
+    return pair
+
+
+def _soften_deep(encoder: nn.Module) -> None:
+    """Less sharp attention in a tower of many blocks, in place."""
+    packed = [parameter for name, parameter in encoder.named_parameters() if name.endswith(_PACKED)]
+    if len(packed) > _DEEP:
+        for weight in packed:
+            weight[: 2 * len(weight) // 3] *= _SHARPNESS_OF_DEEP / _SHARPNESS
 
 
 @torch.no_grad()
-def centre_embeddings(pair: EncoderPair, images: Tensor, ids: Tensor, share: float = 1.0) -> None:
-    """Shift the last bias of each tower so that a share of the mean embedding of these inputs goes, in place.
+def centre_embeddings(pair: EncoderPair, of_images: Tensor, of_texts: Tensor, share: float = 1.0) -> None:
+    """Shift the last bias of each tower so that a share of the mean of these embeddings, (N, D) each, goes, in place.
 
     What all inputs share then no longer hides what tells them apart.
     """
-    mean = share * pair.encode_image(images).mean(0)
-    if hasattr(pair.visual, "trunk"):
-        pair.get_parameter("visual.trunk.head.fc.bias").sub_(_rounded(mean))
-    else:
-        projection = pair.get_parameter("visual.proj")
-        pair.get_parameter("visual.ln_post.bias").sub_(_rounded(mean @ torch.linalg.pinv(projection)))
-    mean = share * pair.encode_text(ids).mean(0)
-    projection = pair.get_parameter("text.text_projection")
-    pair.get_parameter("text.ln_final.bias").sub_(_rounded(mean @ torch.linalg.pinv(projection)))
+    _centre(pair.visual, share * of_images.mean(0))
+    _centre(pair.text, share * of_texts.mean(0))
+
+
+# Where a tower ends: a bias that is added last, or a norm's bias in front of a projection without one.
+_LAST_BIASES = (
+    *("trunk.head.fc.bias", "trunk.head.bias", "trunk.attn_pool.mlp.fc2.bias"),  # timm's
+    *("attnpool.c_proj.bias", "text_projection.bias"),  # open_clip's
+)
+_LAST_NORMS = (("ln_post.bias", "proj"), ("ln_final.bias", "text_projection"))
+
+
+def _centre(encoder: nn.Module, mean: Tensor) -> None:
+    parameters = dict(encoder.named_parameters())
+    for name in _LAST_BIASES:
+        if name in parameters:
+            parameters[name].sub_(_rounded(mean))
+            return
+    for name, projection in _LAST_NORMS:
+        if name in parameters:
+            parameters[name].sub_(_rounded(mean @ torch.linalg.pinv(parameters[projection])))
+            return
+    raise AssertionError("a tower without a bias at its end")
 
 
 def _drawn(name: str, parameter: Tensor, seed: int) -> Tensor:
@@ -87,12 +124,13 @@ def _drawn(name: str, parameter: Tensor, seed: int) -> Tensor:
         return 1 + 0.1 * values
     if parameter.ndim <= 1 and name.endswith("bias"):
         return 0.1 * values
-    if name in ("visual.class_embedding", "visual.positional_embedding"):
+    if name in _VIT_PLACES:
         return _PLACE * values
-    if "embedding" in name:
+    if "embedding" in name or name.endswith("attn_pool.latent"):
         return values
-    if name.endswith("in_proj_weight"):  # queries and keys, then values
-        values[: 2 * len(values) // 3] *= _SHARPNESS
+    for ending, share in _COMPARED.items():
+        if name.endswith(ending):
+            values[: round(share * len(values))] *= _SHARPNESS
     # (out, in, ...) for layers; projections are (in, out)
     fan_in = parameter.shape[0] if name.endswith(("proj", "projection")) else parameter[0].numel()
     return values / math.sqrt(fan_in)
@@ -105,15 +143,18 @@ def _rounded(values: Tensor) -> Tensor:
 
 
 @contextmanager
-def _calibrating(pair: EncoderPair) -> Iterator[None]:
+def _calibrating(encoder: nn.Module) -> Iterator[None]:
     """Hooks that adjust each layer from the input it sees, in the order of one forward pass."""
     handles = []
-    for module in pair.modules():
+    for name, module in encoder.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             handles.append(module.register_forward_pre_hook(_fill_statistics))
         elif isinstance(module, nn.MultiheadAttention):  # calls no layer of its own
             handles.append(module.register_forward_hook(_normalise_attention))
-        elif isinstance(module, nn.Linear | nn.Conv2d):
+        elif type(module).__name__ == "AttentionPool2d":  # open_clip's, which calls none either
+            handles.append(module.register_forward_pre_hook(_fit_pool))
+            handles.append(module.register_forward_hook(_normalise_pool))
+        elif isinstance(module, nn.Linear | nn.Conv2d) and not name.endswith(_AS_DRAWN):
             handles.append(module.register_forward_hook(_normalise_layer))
     try:
         yield
@@ -135,6 +176,17 @@ def _normalise_layer(module: Any, _: tuple[Tensor, ...], output: Tensor) -> Tens
 
 def _normalise_attention(module: Any, _: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return (_normalised(module.out_proj, output[0], channel=-1), *output[1:])
+
+
+def _fit_pool(module: Any, args: tuple[Tensor, ...]) -> None:
+    """Projections for tokens of any size: no norm is in front, and scores grow with its square."""
+    factor = _rounded(1 / args[0].square().mean().sqrt().clamp(min=1e-6))
+    for layer in (module.q_proj, module.k_proj, module.v_proj):
+        layer.weight.mul_(factor)
+
+
+def _normalise_pool(module: Any, _: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    return _normalised(module.c_proj, output, channel=-1)
 
 
 def _normalised(layer: Any, output: Tensor, channel: int) -> Tensor:

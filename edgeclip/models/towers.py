@@ -13,6 +13,7 @@ from torch.export import ExportedProgram
 
 from edgeclip.models.fusion import fuse
 from edgeclip.models.pair import EncoderPair
+from edgeclip.models.written_out import check_written_out, write_out
 from edgeclip.spec import INPUT_NAME, OUTPUT_NAME, ModelSpec, Preprocess, Tower
 
 # exp(-1e4) is 0 in float32 and float16 alike, so a causal mask of -1e4 is exact, and unlike -inf it survives
@@ -56,10 +57,18 @@ def build_tower(pair: EncoderPair, spec: ModelSpec, tower: Tower) -> nn.Module:
     return TextTower(pair.text).eval()
 
 
+def with_shared_numbers(module: nn.Module) -> nn.Module:
+    """A copy whose parameters and buffers may be replaced, but not changed in place: they are the original's memory."""
+    shared: dict[int, Tensor] = {id(buffer): buffer.detach() for buffer in module.buffers()}
+    shared |= {id(value): nn.Parameter(value.detach(), requires_grad=False) for value in module.parameters()}
+    return copy.deepcopy(module, shared)
+
+
 def prepare_for_export(module: nn.Module) -> nn.Module:
-    """A copy, fused and with finite masks, that computes the same function."""
-    module = copy.deepcopy(module).eval()
+    """A copy, fused, with finite masks and nothing that converters mistake, that computes the same function."""
+    module = with_shared_numbers(module).eval()
     fuse(module)
+    write_out(module)
     module.requires_grad_(False)
     for child in module.modules():
         for name, buffer in list(child.named_buffers(recurse=False)):
@@ -90,13 +99,11 @@ class ExportedTower:
 
 
 def example_input(spec: ModelSpec, tower: Tower) -> Tensor:
-    """A mid-grey picture, or a text of start and end token: valid input to trace and smoke-test with."""
+    """A mid-grey picture, or a text of no words: valid input to trace and smoke-test with."""
     shape = spec.input_shape(tower)
     if tower == "image":
         return torch.full(shape, 0.5)
-    ids = torch.full(shape, spec.tokenizer.pad, dtype=torch.int32)
-    ids[:, 0], ids[:, 1] = spec.tokenizer.sot, spec.tokenizer.eot
-    return ids
+    return torch.tensor([spec.tokenizer.framed(())], dtype=torch.int32)
 
 
 def export_tower(
@@ -108,4 +115,5 @@ def export_tower(
         module = rewrite(module)
     with torch.no_grad():
         program = torch.export.export(module, (example_input(spec, tower),), strict=False)
+    check_written_out(program)
     return ExportedTower(spec=spec, tower=tower, program=program)

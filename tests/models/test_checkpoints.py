@@ -23,6 +23,7 @@ from safetensors.torch import save
 from edgeclip.errors import InputError
 from edgeclip.models import MODELS
 from edgeclip.models.checkpoints import load_checkpoint, read_tensors
+from edgeclip.models.weights import load_model
 from tests.support import independent
 
 TINY = MODELS["tinyclip-demo"]
@@ -203,7 +204,33 @@ def state_of(name):
 def test_checkpoint_of_another_model(found, wanted, tmp_path):
     message = refusal_of(state_of(found), tmp_path / "other.pt", MODELS[wanted])
     assert f"not a checkpoint of {wanted}" in message
-    assert message.endswith(f"; it fits {found}")
+    assert found in message.rpartition("; it fits ")[2].split(" or ")
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "fitting"),
+    [
+        ("mobileclip-s1", "mobileclip-s2", "mobileclip-s1"),
+        ("mobileclip-s2", "mobileclip2-s3", "mobileclip-s2 or mobileclip2-s2"),
+        ("mobileclip2-s0", "mobileclip-s0", "mobileclip2-s0"),
+        ("mobileclip2-b", "mobileclip2-l-14", "mobileclip-b or mobileclip-b-lt or mobileclip2-b"),
+        ("mobileclip2-s4", "mobileclip2-s3", "mobileclip2-s4"),
+    ],
+)
+def test_models_of_the_same_shapes_are_all_named(found, wanted, fitting, tmp_path):
+    assert refusal_of(state_of(found), tmp_path / "other.pt", MODELS[wanted]).endswith(f"; it fits {fitting}")
+
+
+def test_a_published_file_is_known_by_its_hash(tmp_path, monkeypatch):
+    """Shapes cannot tell MobileCLIP-B from its longer trained twin."""
+    path = tmp_path / "mobileclip_blt.pt"
+    path.write_bytes(b"weights")
+    monkeypatch.setattr("edgeclip.manifest.file_sha256", lambda _: MODELS["mobileclip-b-lt"].hub.sha256)
+    with pytest.raises(InputError) as caught:
+        load_model(MODELS["mobileclip-b"], str(path))
+    assert str(caught.value) == (
+        f"{path}: is mobileclip_blt.pt of apple/MobileCLIP-B-LT, the weights of mobileclip-b-lt, not mobileclip-b"
+    )
 
 
 @pytest.mark.parametrize("layout", ["apple", "flat", "tinyclip", "huggingface"])

@@ -14,16 +14,22 @@ from edgeclip.models.hybrid_text import HybridTextTower, RepMixer
 from edgeclip.models.towers import build_tower, prepare_for_export
 from edgeclip.spec import TOWERS
 from tests.support.live import between_input_cosines, pictures, token_ids
+from tests.support.reduced import REDUCED, SMALL, spec_of
 
 TOLERANCE = 5e-6  # float32 rounding: half of what scheme fp32 allows a whole artifact
-CASES = [(name, tower) for name in MODELS for tower in TOWERS]
+# Structures of other families are in test_structures.
+CASES = [(name, tower) for name in (*SMALL, *REDUCED) for tower in TOWERS]
 # What timm's and our reparameterisable blocks hold only as long as they are not fused.
 BRANCHES = ("conv_kxk", "conv_scale", "identity", "large_conv", "small_conv", "mixer", "norm_branch", "pos_enc")
 
 
 def slow_if_full_size(cases):
     return [
-        pytest.param(*case, marks=() if case[0].endswith("-demo") else pytest.mark.slow, id="-".join(map(str, case)))
+        pytest.param(
+            *case,
+            marks=() if case[0] in REDUCED or case[0].endswith("-demo") else pytest.mark.slow,
+            id="-".join(map(str, case)),
+        )
         for case in cases
     ]
 
@@ -75,7 +81,7 @@ def test_repmixer_at_the_borders(length):
 
 @pytest.mark.parametrize(("name", "tower"), slow_if_full_size(CASES))
 def test_prepare_for_export_computes_the_same(name, tower, seeded):
-    spec = MODELS[name]
+    spec = spec_of(name)
     original = build_tower(seeded(name), spec, tower)
     before = {key: value.clone() for key, value in original.state_dict().items()}
     value = inputs(spec, tower)
@@ -94,7 +100,7 @@ def test_prepare_for_export_computes_the_same(name, tower, seeded):
 @pytest.mark.parametrize(("name", "tower"), slow_if_full_size(CASES))
 def test_nothing_is_left_to_fuse(name, tower):
     """No branch, and no BatchNorm."""
-    spec = MODELS[name]
+    spec = spec_of(name)
     unfused = build_tower(spec.build(spec), spec, tower)
     prepared = prepare_for_export(unfused)
     names = {part for key, _ in prepared.named_parameters() for part in key.split(".")}
@@ -102,7 +108,8 @@ def test_nothing_is_left_to_fuse(name, tower):
     assert not [path for path, module in prepared.named_modules() if list(getattr(module, "conv_kxk", None) or [])]
     assert not [path for path, module in prepared.named_modules() if getattr(module, "reparam_conv", ...) is None]
     assert not [path for path, module in prepared.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    if name.startswith("mobileclip"):
+    branched = [part for part in unfused.modules() if type(part).__name__ in ("FastVit", "HybridTextTower")]
+    if branched:
         unfused_names = {part for key, _ in unfused.named_parameters() for part in key.split(".")}
         assert unfused_names & set(BRANCHES), "the names of branches have changed"
 
@@ -110,7 +117,7 @@ def test_nothing_is_left_to_fuse(name, tower):
 @pytest.mark.parametrize(("name", "tower"), slow_if_full_size(CASES))
 def test_constants_are_finite(name, tower):
     """A causal mask of -inf turns into NaN when constants are compressed."""
-    spec = MODELS[name]
+    spec = spec_of(name)
     prepared = prepare_for_export(build_tower(spec.build(spec), spec, tower))
     for key, value in (*prepared.named_buffers(), *prepared.named_parameters()):
         assert torch.isfinite(value).all(), key

@@ -13,9 +13,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from edgeclip.errors import HubError
+from edgeclip.data.stand_in_pieces import stand_in_model
+from edgeclip.errors import HubError, InputError
 from edgeclip.models import MODELS
 from edgeclip.models.hub import cached_path, fetch
+from edgeclip.models.vocabulary import find_tokenizer
 from edgeclip.models.weights import load_model
 from edgeclip.progress import Task
 from edgeclip.spec import HubFile
@@ -160,6 +162,23 @@ def test_refusals(hub, status, code, expected):
     assert cached_path(FILE) is None
 
 
+def test_a_vocabulary_is_fetched_as_weights_are(hub):
+    spec = MODELS["siglip-base-patch16-256"]
+    hub.content = stand_in_model(spec.tokenizer.vocab_size)
+    tokenizer = find_tokenizer(spec, "hub", None, Task())
+    assert tokenizer.spec.vocabulary == "hub:google/siglip-base-patch16-256/spiece.model"
+    assert cached_path(spec.vocabulary).read_bytes() == hub.content
+    hub.status = 404  # from the cache, for a checkpoint file too
+    assert find_tokenizer(spec, "weights.pt", None, Task()).spec == tokenizer.spec
+
+
+def test_a_vocabulary_that_is_not_the_models(hub):
+    spec = MODELS["siglip-base-patch16-256"]
+    hub.content = stand_in_model(20_000)
+    with pytest.raises(InputError, match="it has 20000 pieces, the model 32000 ids"):
+        find_tokenizer(spec, "hub", None, Task())
+
+
 def test_nobody_answers(hub, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(HubError, match="the hub cannot be reached, and the file is not cached"):
@@ -194,3 +213,14 @@ def test_a_fetched_checkpoint_is_loaded_and_listed_as_cached(hub, cli, tmp_path)
     rows = {row["name"]: row for row in json.loads(cli("models", "--json").out)["models"]}
     assert rows["tinyclip-vit-8m-16"]["cached"]
     assert not rows["mobileclip-s0"]["cached"]
+
+
+@pytest.mark.parametrize("weights", [(), ("--weights", "hub")])
+def test_what_is_published_elsewhere_says_where(weights, cli, tmp_path):
+    """Not asked of the hub: the address, and what to do with the file."""
+    url = "https://github.com/wkcn/TinyCLIP-model-zoo/releases/download/checkpoints/TinyCLIP-ResNet-19M-Text-19M-LAION400M.pt"
+    result = cli("convert", "tinyclip-resnet-19m", "--target", "executorch", *weights, "--out", tmp_path / "bundle")
+    assert result.status == 2
+    assert f"download {url} and pass --weights TinyCLIP-ResNet-19M-Text-19M-LAION400M.pt" in result.error
+    rows = {row["name"]: row for row in cli("models", "--json").json["models"]}
+    assert (rows["tinyclip-resnet-19m"]["weights"], rows["tinyclip-resnet-19m"]["cached"]) == (url, False)

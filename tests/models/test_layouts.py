@@ -6,22 +6,27 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from edgeclip.errors import InputError
 from edgeclip.models import MODELS
-from edgeclip.models.checkpoints import load_checkpoint
+from edgeclip.models.checkpoints import _problems, load_checkpoint
+from edgeclip.models.layouts import LAYOUTS
 from edgeclip.models.towers import build_tower
 from edgeclip.models.weights import load_model
 from edgeclip.spec import TOWERS
+from tests.support import apple_mobileclip, reduced
 from tests.support.independent import (
     apple,
     custom_text_names,
     embeddings,
     huggingface,
     live,
+    open_clip,
     open_clip_custom,
     open_clip_flat,
     tinyclip_names,
 )
 from tests.support.live import between_input_cosines, pictures, silent_parameters, token_ids
+from tests.support.reduced import REDUCED
 
 TOLERANCE = 1e-5
 TINY = MODELS["tinyclip-demo"]
@@ -79,6 +84,33 @@ def test_apple_mobileclip_s0(tmp_path):
     assert_same_function(tmp_path / "mobileclip_s0.pt", spec, model)
 
 
+@pytest.mark.parametrize("name", [name for name, spec in REDUCED.items() if "apple" in spec.layouts])
+def test_apple_structures(name, tmp_path):
+    """S1's and S2's plain text tower, not causal; B's ViT behind a convolutional stem, and its causal text tower."""
+    spec = REDUCED[name]
+    model = live(apple, spec)
+    torch.save(model.state_dict(), tmp_path / "mobileclip.pt")
+    assert_same_function(tmp_path / "mobileclip.pt", spec, model)
+
+
+@pytest.mark.parametrize("name", [name for name, spec in MODELS.items() if name in apple_mobileclip.MODELS])
+def test_apple_at_full_size(name):
+    """Every tensor of Apple's tree, by name and shape, without memory for it."""
+    with torch.device("meta"):
+        model = apple_mobileclip.MODELS[name]()
+        pair = MODELS[name].build(MODELS[name])
+    file = {key: torch.zeros((), dtype=value.dtype).expand(value.shape) for key, value in model.state_dict().items()}
+    assert not _problems(file, LAYOUTS["apple"], pair.state_dict())
+
+
+def test_apples_epsilon():
+    """timm's ViT has 1e-6. A class token of small variance shows the difference: 1e-3 in these tests' embeddings."""
+    for name, eps in (("mobileclip-b", 1e-5), ("mobileclip-b-lt", 1e-5), ("mobileclip2-b", 1e-6)):
+        with torch.device("meta"):
+            visual = MODELS[name].build(MODELS[name]).visual
+        assert {module.eps for module in visual.modules() if isinstance(module, torch.nn.LayerNorm)} == {eps}
+
+
 def test_batchnorm_counters_may_be_absent(apple_demo, tmp_path):
     state = {key: value for key, value in apple_demo.state_dict().items() if "num_batches_tracked" not in key}
     torch.save(state, tmp_path / "mobileclip.pt")
@@ -86,6 +118,37 @@ def test_batchnorm_counters_may_be_absent(apple_demo, tmp_path):
 
 
 # OpenCLIP's two layouts
+
+
+@pytest.mark.parametrize("name", REDUCED)
+def test_open_clip_structures(name, tmp_path):
+    """Image towers of timm, as `open_clip_model.safetensors` and, from training, `mobileclip2_s3.pt` have them."""
+    spec = REDUCED[name]
+    model = live(open_clip_custom, spec)
+    if spec.family == "mobileclip":
+        for module in model.visual.modules():
+            if isinstance(module, torch.nn.LayerNorm):
+                module.eps = 1e-5  # as in Apple's code
+    save_file(model.state_dict(), tmp_path / "open_clip_model.safetensors")
+    assert_same_function(tmp_path / "open_clip_model.safetensors", spec, model)
+    torch.save({"state_dict": prefixed(model.state_dict())}, tmp_path / "mobileclip.pt")
+    assert_same_function(tmp_path / "mobileclip.pt", spec, model)
+
+
+def has_configuration(spec):
+    return next((name for name in open_clip.list_models() if name.lower() == spec.name.removesuffix("-lt")), None)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if has_configuration(MODELS[name])])
+def test_open_clips_configurations(name):
+    """What open_clip builds by a model's name has the tensors that ours has, and the same mask."""
+    spec = MODELS[name]
+    with torch.device("meta"):
+        model = open_clip.create_model(has_configuration(spec), device="meta", load_weights=False)
+        pair = spec.build(spec)
+    wanted, got = ({key: value.shape for key, value in each.state_dict().items()} for each in (model, pair))
+    assert got == wanted
+    assert (pair.text.attn_mask is None) == (model.text.attn_mask is None)
 
 
 @pytest.mark.slow
@@ -178,6 +241,67 @@ def test_huggingface_position_ids_are_ignored(huggingface_demo, tmp_path):
     }
     torch.save(state, tmp_path / "pytorch_model.bin")
     assert_same_function(tmp_path / "pytorch_model.bin", TINY, huggingface_demo)
+
+
+# OpenAI's CLIP, which uses another GELU
+
+
+@pytest.fixture(scope="module")
+def quick():
+    """A row of OpenAI's, small, and open_clip's model of it."""
+    spec = reduced.clip()
+    return spec, live(open_clip_flat, spec)
+
+
+def test_openai_state_dict(quick, tmp_path):
+    """As saved from OpenAI's TorchScript archive: float16, and three numbers beside the weights."""
+    spec, model = quick
+    numbers = {"input_resolution": torch.tensor(64), "context_length": torch.tensor(77), "vocab_size": torch.tensor(49408)}
+    state = {key: value.half() for key, value in model.state_dict().items()}
+    torch.save({**state, **numbers}, tmp_path / "ViT-B-32.pt")
+    rounded = open_clip_flat(spec).eval()
+    rounded.load_state_dict({key: value.float() for key, value in state.items()})
+    assert_same_function(tmp_path / "ViT-B-32.pt", spec, rounded)
+
+
+def test_open_clip_and_huggingface_with_quick_gelu(quick, tmp_path):
+    spec, model = quick
+    torch.save(custom_text_names(model.state_dict()), tmp_path / "custom.pt")
+    assert_same_function(tmp_path / "custom.pt", spec, model)
+    other = live(huggingface, spec)
+    torch.save(other.state_dict(), tmp_path / "pytorch_model.bin")
+    assert_same_function(tmp_path / "pytorch_model.bin", spec, other)
+
+
+def test_nothing_in_a_file_tells_the_activation(quick, tmp_path):
+    """Why the rows are OpenAI's alone: weights trained with GELU load, and what they compute then is another function."""
+    spec, model = quick
+    plain = open_clip.CLIP(embed_dim=spec.embed_dim, **{**spec.architecture, "quick_gelu": False}).eval()
+    plain.load_state_dict(model.state_dict())
+    torch.save(plain.state_dict(), tmp_path / "laion.pt")
+    assert_same_function(tmp_path / "laion.pt", spec, model)
+    images, ids = pictures(spec), token_ids(spec)
+    for one, other in zip(embeddings(plain, spec, images, ids), embeddings(model, spec, images, ids), strict=True):
+        assert (one - other).abs().max() > 1e-3
+
+
+def test_a_torchscript_archive_is_refused(tmp_path):
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "ViT-B-32.pt")
+    with pytest.raises(InputError, match="TorchScript archives are not supported; save its state_dict"):
+        load_checkpoint(tmp_path / "ViT-B-32.pt", MODELS["clip-vit-b-32"])
+
+
+# A ResNet that pools by attention
+
+
+@pytest.mark.parametrize("name", ["tinyclip", "flat", "custom"])
+def test_resnet_layouts(name, tmp_path):
+    spec = reduced.resnet()
+    model = live(open_clip_flat, spec)
+    flat = model.state_dict()
+    states = {"tinyclip": tinyclip_names(flat, "module."), "flat": flat, "custom": custom_text_names(flat)}
+    torch.save({"state_dict": states[name]}, tmp_path / "resnet.pt")
+    assert_same_function(tmp_path / "resnet.pt", spec, model)
 
 
 # Whatever the layout

@@ -16,9 +16,11 @@ from edgeclip.models.seeded import seeded_pair
 from edgeclip.models.towers import build_tower
 from edgeclip.models.weights import load_model, tensors_sha256
 from tests.support.live import between_input_cosines, normalised, pictures, silent_parameters, token_ids
+from tests.support.reduced import REDUCED, SMALL, spec_of
 
-DEMOS = [name for name in MODELS if name.endswith("-demo")]
-ALL = [pytest.param(name, marks=() if name in DEMOS else pytest.mark.slow) for name in MODELS]
+DEMOS = [name for name in SMALL if name.endswith("-demo")]
+# Structures of other families are in test_structures.
+ALL = [pytest.param(name, marks=() if name in (*DEMOS, *REDUCED) else pytest.mark.slow) for name in (*SMALL, *REDUCED)]
 COUNT, SEED = 16, 3  # of scenes that the calibration has not seen
 
 
@@ -47,7 +49,7 @@ def test_another_seed_gives_others(name, seeded):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", SMALL)
 def test_another_process_and_thread_count_give_equal_tensors(name, seeded):
     """A bundle made from `seeded:0` on one machine is verified on another."""
     code = (
@@ -75,7 +77,7 @@ def test_other_kernels_give_equal_tensors(name, seed):
 
 @pytest.mark.parametrize("name", ALL)
 def test_pictures_are_told_apart(name, seeded):
-    spec = MODELS[name]
+    spec = spec_of(name)
     embeddings = embed(seeded(name), spec, "image", pictures(spec, COUNT, SEED))
     assert between_input_cosines(embeddings).mean() < 0.7
 
@@ -83,7 +85,7 @@ def test_pictures_are_told_apart(name, seeded):
 @pytest.mark.parametrize("name", ALL)
 def test_pictures_on_one_ground_are_told_apart(name, seeded):
     """Not by brightness alone: the mean above is low for two tight clusters, too."""
-    spec = MODELS[name]
+    spec = spec_of(name)
     images = pictures(spec, COUNT, SEED)
     light = images[images[:, :, 0, 0].mean(1) > 0.5]
     assert len(light) > 4
@@ -92,14 +94,14 @@ def test_pictures_on_one_ground_are_told_apart(name, seeded):
 
 @pytest.mark.parametrize("name", ALL)
 def test_captions_are_told_apart(name, seeded):
-    spec = MODELS[name]
+    spec = spec_of(name)
     embeddings = embed(seeded(name), spec, "text", token_ids(spec, captions()))
     assert between_input_cosines(embeddings).mean() < 0.7
 
 
-@pytest.mark.parametrize("name", DEMOS)
+@pytest.mark.parametrize("name", [*DEMOS, *REDUCED])
 def test_every_parameter_shows_in_the_embedding(name):
-    spec = MODELS[name]
+    spec = spec_of(name)
     pair = seeded_pair(spec, 0)
     images, ids = normalised(spec, pictures(spec)), token_ids(spec)
     assert not silent_parameters(pair, lambda: (pair.encode_image(images), pair.encode_text(ids)))

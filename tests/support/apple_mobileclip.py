@@ -145,10 +145,13 @@ class RepMixerBlock(nn.Module):
         return x + self.layer_scale * self.convffn(x)
 
 
-def attend(packed, heads):
+def attend(packed, heads, causal=False):
     """Self-attention of q, k and v packed along the last axis. Shapes: (N, L, 3C) -> (N, L, C)."""
     q, k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in packed.chunk(3, dim=-1))
-    weights = torch.softmax(q @ k.mT / math.sqrt(q.shape[-1]), dim=-1)
+    scores = q @ k.mT / math.sqrt(q.shape[-1])
+    if causal:
+        scores = scores + torch.full(scores.shape[-2:], -torch.inf).triu(1)
+    weights = torch.softmax(scores, dim=-1)
     return (weights @ v).transpose(1, 2).flatten(2)
 
 
@@ -221,30 +224,30 @@ class FastViT(nn.Module):
 
 
 class PositionTable(nn.Module):
-    def __init__(self, width):
+    def __init__(self, length, width):
         super().__init__()
-        self.pos_embed = nn.Parameter(torch.randn(1, 1, CONTEXT_LENGTH, width) / math.sqrt(width))
+        self.pos_embed = nn.Parameter(torch.randn(1, 1, length, width) / math.sqrt(width))
 
 
-class TextAttention(nn.Module):
-    """Attention of every token to every token. Shapes: (N, L, C) -> (N, L, C)."""
+class TokenAttention(nn.Module):
+    """Attention of every token to every token, or to those before it. Shapes: (N, L, C) -> (N, L, C)."""
 
-    def __init__(self, width, heads):
+    def __init__(self, width, heads, causal):
         super().__init__()
-        self.heads = heads
+        self.heads, self.causal = heads, causal
         self.qkv_proj = nn.Linear(width, 3 * width)
         self.out_proj = nn.Linear(width, width)
 
     def forward(self, x):
-        return self.out_proj(attend(self.qkv_proj(x), self.heads))
+        return self.out_proj(attend(self.qkv_proj(x), self.heads, self.causal))
 
 
 class TransformerLayer(nn.Module):
     """Pre-norm; the `Identity` modules stand where the checkpoint's numbering counts activations and dropouts."""
 
-    def __init__(self, width, heads):
+    def __init__(self, width, heads, causal=False):
         super().__init__()
-        self.pre_norm_mha = nn.Sequential(nn.LayerNorm(width), TextAttention(width, heads))
+        self.pre_norm_mha = nn.Sequential(nn.LayerNorm(width), TokenAttention(width, heads, causal))
         self.pre_norm_ffn = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Identity(), nn.Linear(4 * width, width)
         )
@@ -264,15 +267,60 @@ class TokenMixerBlock(RepMixerBlock):
         return super().forward(x.mT.unsqueeze(2)).squeeze(2).mT
 
 
-class TextEncoder(nn.Module):
-    """Token ids (N, L) -> embedding (N, D)."""
+class ConvNorm(nn.Module):
+    """A convolution, BatchNorm and GELU; of the last one the convolution alone, with its bias."""
 
-    def __init__(self, width, heads, layers, embed_dim):
+    def __init__(self, inputs, outputs, side, last=False):
+        super().__init__()
+        self.block = nn.Sequential(OrderedDict(conv=nn.Conv2d(inputs, outputs, side, side, bias=last)))
+        if not last:
+            self.block.add_module("norm", nn.BatchNorm2d(outputs))
+            self.block.add_module("act", nn.GELU())
+
+    def forward(self, x):
+        return self.block(x)
+
+
+class Classifier(nn.Module):
+    def __init__(self, width, embed_dim):
+        super().__init__()
+        self.proj = nn.Parameter(torch.randn(width, embed_dim) / math.sqrt(width))
+
+    def forward(self, x):
+        return x @ self.proj
+
+
+class VisionTransformer(nn.Module):
+    """Patches of 16 pixels by three convolutions, positions for them alone, a class token in front, projected."""
+
+    def __init__(self, size, width, heads, layers, embed_dim):
+        super().__init__()
+        quarter = width // 4
+        self.patch_emb = nn.Sequential(
+            ConvNorm(3, quarter, 4), ConvNorm(quarter, quarter, 2), ConvNorm(quarter, width, 2, last=True)
+        )
+        self.pos_embed = nn.ModuleDict({"pos_embed": PositionTable((size // 16) ** 2, width)})
+        self.cls_token = nn.Parameter(torch.randn(1, 1, width))
+        self.transformer = nn.Sequential(*(TransformerLayer(width, heads) for _ in range(layers)))
+        self.post_transformer_norm = nn.LayerNorm(width)
+        self.classifier = Classifier(width, embed_dim)
+
+    def forward(self, x):
+        patches = self.patch_emb(x).flatten(2).mT + self.pos_embed["pos_embed"].pos_embed[0]
+        tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), patches], 1)
+        return self.classifier(self.post_transformer_norm(self.transformer(tokens))[:, 0])
+
+
+class TextEncoder(nn.Module):
+    """Token ids (N, L) -> embedding (N, D). Layers alone ("base"), causal or not, or between mixers ("mct")."""
+
+    def __init__(self, width, heads, layers, embed_dim, kind, causal):
         super().__init__()
         self.embedding_layer = nn.Embedding(VOCABULARY, width)
-        self.positional_embedding = nn.ModuleDict({"pos_embed": PositionTable(width)})
-        middle = (TransformerLayer(width, heads) for _ in range(layers))
-        self.transformer = nn.Sequential(TokenMixerBlock(width), *middle, TokenMixerBlock(width))
+        self.positional_embedding = nn.ModuleDict({"pos_embed": PositionTable(CONTEXT_LENGTH, width)})
+        ends = {"base": [], "mct": [TokenMixerBlock]}[kind]
+        middle = (TransformerLayer(width, heads, causal) for _ in range(layers))
+        self.transformer = nn.Sequential(*(end(width) for end in ends), *middle, *(end(width) for end in ends))
         self.final_layer_norm = nn.LayerNorm(width)
         self.projection_layer = nn.Parameter(torch.randn(width, embed_dim) / math.sqrt(width))
 
@@ -283,14 +331,12 @@ class TextEncoder(nn.Module):
 
 
 class AppleMobileCLIP(nn.Module):
-    """Both encoders; `widths` and `depths` are per stage of the image tower."""
+    """Both encoders."""
 
-    def __init__(
-        self, *, embed_dim=512, widths=(64, 128, 256, 512), depths=(2, 6, 10, 2), text_width=512, text_heads=8, text_layers=4
-    ):
+    def __init__(self, image, text):
         super().__init__()
-        self.image_encoder = nn.ModuleDict({"model": FastViT(widths, depths, embed_dim)})
-        self.text_encoder = TextEncoder(text_width, text_heads, text_layers, embed_dim)
+        self.image_encoder = nn.ModuleDict({"model": image})
+        self.text_encoder = text
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
     def encode_image(self, image):
@@ -300,12 +346,32 @@ class AppleMobileCLIP(nn.Module):
         return self.text_encoder(ids)
 
 
-def mobileclip_s0():
-    return AppleMobileCLIP()
+def fastvit(widths, depths, embed_dim=512):
+    """widths and depths are per stage."""
+    return FastViT(widths, depths, embed_dim)
 
 
-def mobileclip_demo():
-    """The reduced model of edgeclip's table."""
-    return AppleMobileCLIP(
-        embed_dim=128, widths=(32, 64, 128, 256), depths=(2, 2, 4, 2), text_width=96, text_heads=3, text_layers=4
-    )
+def base_text(width=512, heads=8, layers=12, embed_dim=512, causal=False):
+    return TextEncoder(width, heads, layers, embed_dim, "base", causal)
+
+
+def hybrid_text(width=512, heads=8, layers=4, embed_dim=512):
+    return TextEncoder(width, heads, layers, embed_dim, "mct", causal=False)
+
+
+def vit(size=224, width=768, heads=12, layers=12, embed_dim=512):
+    return VisionTransformer(size, width, heads, layers, embed_dim)
+
+
+# Those of Apple's `mobileclip/configs`, the reduced models of edgeclip's table and of the tests.
+MODELS = {
+    "mobileclip-s0": lambda: AppleMobileCLIP(fastvit((64, 128, 256, 512), (2, 6, 10, 2)), hybrid_text()),
+    "mobileclip-s1": lambda: AppleMobileCLIP(fastvit((64, 128, 256, 512), (4, 12, 20, 4)), base_text()),
+    "mobileclip-s2": lambda: AppleMobileCLIP(fastvit((80, 160, 320, 640), (4, 12, 24, 4)), base_text()),
+    "mobileclip-b": lambda: AppleMobileCLIP(vit(), base_text(causal=True)),
+    "mobileclip-demo": lambda: AppleMobileCLIP(
+        fastvit((32, 64, 128, 256), (2, 2, 4, 2), 128), hybrid_text(width=96, heads=3, embed_dim=128)
+    ),
+    "reduced-mobileclip-s1": lambda: AppleMobileCLIP(fastvit((32, 32, 64, 128), (1, 1, 2, 1), 64), base_text(64, 2, 4, 64)),
+    "reduced-mobileclip-b": lambda: AppleMobileCLIP(vit(64, layers=2, embed_dim=64), base_text(64, 2, 4, 64, causal=True)),
+}

@@ -15,8 +15,7 @@ import open_clip  # noqa: E402
 
 def apple(spec):
     """Apple's module tree."""
-    trees = {"mobileclip-s0": apple_mobileclip.mobileclip_s0, "mobileclip-demo": apple_mobileclip.mobileclip_demo}
-    return trees[spec.name]()
+    return apple_mobileclip.MODELS[spec.name]()
 
 
 def open_clip_flat(spec):
@@ -30,10 +29,11 @@ def open_clip_custom(spec):
 
 
 def huggingface(spec):
-    """`transformers.CLIPModel` in a TinyCLIP's shape."""
+    """`transformers.CLIPModel` in the shape of a row that open_clip builds."""
     from transformers import CLIPConfig, CLIPModel
 
     vision, text = spec.architecture["vision_cfg"], spec.architecture["text_cfg"]
+    hidden_act = "quick_gelu" if spec.architecture.get("quick_gelu") else "gelu"
     config = CLIPConfig(
         projection_dim=spec.embed_dim,
         vision_config={
@@ -43,7 +43,7 @@ def huggingface(spec):
             "intermediate_size": 4 * vision["width"],
             "num_hidden_layers": vision["layers"],
             "num_attention_heads": vision["width"] // vision["head_width"],
-            "hidden_act": "gelu",
+            "hidden_act": hidden_act,
         },
         text_config={
             "vocab_size": text["vocab_size"],
@@ -52,7 +52,7 @@ def huggingface(spec):
             "intermediate_size": 4 * text["width"],
             "num_hidden_layers": text["layers"],
             "num_attention_heads": text["heads"],
-            "hidden_act": "gelu",
+            "hidden_act": hidden_act,
             "eos_token_id": spec.tokenizer.eot,
         },
     )

@@ -18,10 +18,15 @@ from torch import nn
 
 from edgeclip.data import scenes
 from edgeclip.data.preprocess import preprocess_image
-from edgeclip.data.tokenizer import ClipBpe
+from edgeclip.data.tokenizer import tokenizer_class
+from edgeclip.models import MODELS
 
 PICTURES = 5
 TEXTS = ("a photo of a dog", "two small blue stars on the left", "", "a very long caption that goes on and on " * 20, "?!")
+
+
+# Larger ones are tested at a reduced size, see `tests.support.siglip`.
+RUNNABLE = tuple(name for name, spec in MODELS.items() if spec.image_params + spec.text_params < 180e6)
 
 
 def pictures(spec, count=PICTURES, seed=7):
@@ -37,8 +42,8 @@ def normalised(spec, images):
 
 
 def token_ids(spec, texts=TEXTS):
-    """(len(texts), 77) int32."""
-    return torch.from_numpy(ClipBpe.published(spec.tokenizer)(texts))
+    """(len(texts), context_length) int32."""
+    return torch.from_numpy(tokenizer_class(spec.tokenizer).stand_in(spec.tokenizer)(texts))
 
 
 def between_input_cosines(embeddings):
@@ -50,7 +55,7 @@ def between_input_cosines(embeddings):
 
 def silent_parameters(model, encode, threshold=1e-3):
     """Names of parameters whose disappearance `encode()` would hardly notice, to first order."""
-    parameters = {name: value.requires_grad_(True) for name, value in model.named_parameters() if name != "logit_scale"}
+    parameters = {name: value.requires_grad_(True) for name, value in model.named_parameters() if not name.startswith("logit_")}
     out = torch.cat(encode())
     direction = torch.randn(out.shape, generator=torch.Generator().manual_seed(0))
     gradients = torch.autograd.grad((out * direction).sum(), parameters.values())
