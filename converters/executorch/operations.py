@@ -55,7 +55,7 @@ def operations(path: Path, method: str = "forward") -> list[Operation]:
         for instruction in chain.instructions:
             call = instruction.instr_args
             if isinstance(call, KernelCall):
-                found.append(_portable(plan, call))
+                found.append(_portable(plan, call, path))
             elif isinstance(call, DelegateCall):
                 delegate = plan.delegates[call.delegate_index]
                 if delegate.id != "XnnpackBackend":
@@ -67,14 +67,14 @@ def operations(path: Path, method: str = "forward") -> list[Operation]:
     return found
 
 
-def _portable(plan: Any, call: Any) -> Operation:
+def _portable(plan: Any, call: Any, path: Path) -> Operation:
     """A kernel outside of delegates; its arguments name the results twice, as the out variant takes them."""
     from executorch.exir.schema import Tensor
 
     name = plan.operators[call.op_index].name
     tensors = [plan.values[index].val for index in dict.fromkeys(call.args)]
     tensors = [tensor for tensor in tensors if isinstance(tensor, Tensor)]
-    sizes = [math.prod(tensor.sizes) * _width(tensor) for tensor in tensors if tensor.data_buffer_idx == 0]
+    sizes = [math.prod(tensor.sizes) * _width(tensor, path) for tensor in tensors if tensor.data_buffer_idx == 0]
     elements = math.prod(tensors[-1].sizes) if tensors else 1
     kernel = "lookup" if "embedding" in name else "portable"
     if kernel == "portable":  # a search reads all and writes one
@@ -82,10 +82,20 @@ def _portable(plan: Any, call: Any) -> Operation:
     return Operation(name, "portable", 0, 0, 0, sum(sizes), kernel, (elements,))
 
 
-def _width(tensor: Any) -> int:
-    """Bytes of one value. Names of types are such as LONG, HALF and CHAR."""
-    widths = {"LONG": 8, "DOUBLE": 8, "INT": 4, "FLOAT": 4, "HALF": 2, "BFLOAT16": 2, "SHORT": 2, "UINT16": 2, "BITS16": 2}
-    return widths.get(tensor.scalar_type.name, 1)
+_WIDTHS = {
+    **dict.fromkeys(("LONG", "UINT64", "DOUBLE"), 8),
+    **dict.fromkeys(("INT", "UINT32", "FLOAT"), 4),
+    **dict.fromkeys(("SHORT", "UINT16", "BITS16", "HALF", "BFLOAT16"), 2),
+    **dict.fromkeys(("BYTE", "CHAR", "BOOL", "BITS8"), 1),
+}
+
+
+def _width(tensor: Any, path: Path) -> int:
+    """Bytes of one value."""
+    name = tensor.scalar_type.name
+    if name not in _WIDTHS:
+        raise NotRunnableError(f"{path}: has a tensor of type {name}, whose cost is not known")
+    return _WIDTHS[name]
 
 
 def _delegated(graph: _Node, path: Path) -> list[Operation]:

@@ -17,8 +17,10 @@ from converters.executorch.passes.gelu import LARGEST_ERROR
 from edgeclip.errors import UsageError
 from edgeclip.models import MODELS
 from edgeclip.models.pair import EncoderPair
+from edgeclip.models.torchvision_shim import declare_torchvision_ops
 from edgeclip.models.towers import build_tower, example_input, prepare_for_export
 from edgeclip.models.weights import load_model
+from edgeclip.models.written_out import TanhGelu
 from edgeclip.recipe import TargetOptions
 from edgeclip.target import resolved
 from tests.support.live import pictures, token_ids
@@ -168,12 +170,35 @@ def adding_constants():
     return Lambda(lambda m, x: x + m.fc.weight[None, :2].expand(1, 2, 8), fc=nn.Linear(8, 5))
 
 
+def perceptron():
+    return Lambda(lambda m, x: m.act(m.fc(m.act(x))), fc=nn.Linear(8, 5), act=TanhGelu())
+
+
 def multiplying():
     return Lambda(lambda m, x: x @ m.fc.weight, fc=nn.Linear(5, 8))
 
 
 def pooling():
     return Lambda(lambda m, x: F.adaptive_avg_pool2d(m.conv(x), 1), conv=nn.Conv2d(3, 4, 1))
+
+
+def adding_parts():
+    return Lambda(lambda m, x: x + m.fc.weight.chunk(2)[1].sum(0), fc=nn.Linear(8, 4))
+
+
+def windows():
+    return Lambda(lambda m, x: F.avg_pool2d(F.avg_pool2d(m.conv(x), 2), 1), conv=nn.Conv2d(3, 4, 1))
+
+
+def averaging_tokens():
+    return Lambda(lambda m, x: m.fc(m.conv(x).flatten(2).permute(2, 0, 1).mean(0)), conv=nn.Conv2d(3, 4, 1), fc=nn.Linear(4, 9))
+
+
+def pooling_by_attention():
+    declare_torchvision_ops()
+    from open_clip.modified_resnet import AttentionPool2d
+
+    return AttentionPool2d(3, 24, 4, 7)
 
 
 SPELLINGS = ("packed, unbound", "packed, chunked", "packed, sequence first", "interleaved", "separate", "none")
@@ -185,10 +210,17 @@ FOLDED = ("no-ops", "norm-affine")
 CASES = [
     ("unit-length", normalising, (1, 8), 1, ["linalg_vector_norm"], ()),
     ("no-ops", idle, (1, 8), 2, ["dropout"], ()),
+    ("gelu-tanh", perceptron, (1, 8), 2, ["tanh", "pow"], ()),
     ("constants", adding_constants, (1, 2, 8), 3, ["slice"], ()),
+    ("constants", adding_parts, (1, 8), 2, ["chunk", "sum"], ()),
     ("matmul", multiplying, (1, 8), 1, ["matmul"], ()),
     ("input-normalisation", Normalised, (1, 3, 16, 16), 2, ["sub", "div"], ()),
     ("pooling", pooling, (1, 3, 6, 6), 1, ["adaptive_avg_pool2d"], ()),
+    ("pooling", windows, (1, 3, 6, 6), 2, [], ()),
+    ("token-mean", averaging_tokens, (1, 3, 6, 5), 1, ["flatten"], ()),
+    ("token-mean", pooling_by_attention, (1, 24, 3, 3), 1, [], ()),
+    ("attention", pooling_by_attention, (1, 24, 3, 3), 1, [SDPA], ("no-ops", "constants", "token-mean")),
+    ("token-pick", pooling_by_attention, (1, 24, 3, 3), 1, ["select"], ("no-ops", "constants", "attention")),
     *(
         ("attention", partial(build, spelling), (1, 9, 24), 1, [SDPA], ("no-ops", "constants"))
         for spelling in SPELLINGS

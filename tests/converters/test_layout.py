@@ -196,7 +196,7 @@ def test_other_vision_transformers_are_refused_by_name():
     declare_torchvision_ops()
     import timm
 
-    trunk = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=1, num_classes=8)
+    trunk = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=1, num_classes=8, global_pool="avg")
     message = refusal(image_tower(nn.Sequential(trunk)))
     assert "VisionTransformer" in message
     assert message.startswith("encoder.0")

@@ -26,14 +26,14 @@ from converters.coreml.layout.pointwise import pointwise
 class SplitAttention(nn.Module):
     """Self-attention. Shapes: (N, C, 1, L), mask (1, L keys, 1, L queries) or None -> (N, C, 1, L).
 
-    packed_weight: (3 C, C), packed_bias: (3 C) or None; queries, keys, values, each with heads one after the other.
+    packed_weight: (3 h d, C), packed_bias: (3 h d) or None; queries, keys, values, each with heads one after the other.
     """
 
     def __init__(
         self, packed_weight: Tensor, packed_bias: Tensor | None, out_weight: Tensor, out_bias: Tensor | None, heads: int
     ) -> None:
         super().__init__()
-        self.width = packed_weight.shape[1] // heads
+        self.width = packed_weight.shape[0] // (3 * heads)
         (q, k, v), biases = packed_weight.chunk(3), _thirds(packed_bias)
         scale = self.width**-0.5
         self.q_proj = pointwise(q * scale, None if biases[0] is None else biases[0] * scale)
@@ -46,7 +46,11 @@ class SplitAttention(nn.Module):
         return self.q_proj, self.k_proj, self.v_proj
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        queries = self.q_proj(x).split(self.width, 1)
+        return self.answers(x, x, mask)
+
+    def answers(self, asking: Tensor, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Only for some tokens. Shapes: asking (N, C, 1, Q), x (N, C, 1, L) -> (N, C, 1, Q)."""
+        queries = self.q_proj(asking).split(self.width, 1)
         keys = self.k_proj(x).transpose(1, 3).split(self.width, 3)
         values = self.v_proj(x).split(self.width, 1)
         heads = [self._head(q, k, v, mask) for q, k, v in zip(queries, keys, values, strict=True)]

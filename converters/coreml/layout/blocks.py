@@ -51,6 +51,54 @@ class TokenBlocks(nn.Module):
         return x
 
 
+class Residuals(nn.Module):
+    """What is left of a pruned block, each added to what it sees. Shapes: (N, C, 1, L), mask (1, L, 1, L) -> (N, C, 1, L)."""
+
+    def __init__(self, *branches: nn.Module) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        for branch in self.branches:
+            x = x + branch(x, mask)
+        return x
+
+
+class AttentionBranch(nn.Module):
+    """Norm and attention. Shapes: (N, C, 1, L), mask (1, L, 1, L) or None -> (N, C, 1, L)."""
+
+    def __init__(self, norm: nn.Module, attn: SplitAttention) -> None:
+        super().__init__()
+        self.norm, self.attn = norm, attn
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        return self.attn(self.norm(x), mask)
+
+
+class PerceptronBranch(nn.Module):
+    """Norm and perceptron, which has no use for a mask. Shapes: (N, C, 1, L) -> (N, C, 1, L)."""
+
+    def __init__(self, norm: nn.Module, mlp: nn.Module) -> None:
+        super().__init__()
+        self.norm, self.mlp = norm, mlp
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        return self.mlp(self.norm(x))
+
+
+class ConstantBranch(nn.Module):
+    """A constant per channel. Shapes: (N, C, 1, L) -> (1, C, 1, 1)."""
+
+    value: Tensor
+
+    def __init__(self, value: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("value", value.detach().reshape(1, -1, 1, 1).clone())
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        return self.value
+
+
 class MixerBlock(nn.Module):
     """RepMixer and convolutional perceptron. Shapes: (N, C, 1, L) -> (N, C, 1, L); it has no use for a mask."""
 
@@ -87,6 +135,23 @@ def hybrid_block(block: Any) -> nn.Module:
     return _token_block(block, from_packed(block.attn, block.attn.heads), nn.Identity(), nn.Identity())
 
 
+@rewrites("edgeclip.models.pruned_blocks.PrunedBlock")
+def pruned_block(block: Any) -> nn.Module:
+    parts = dict(block.named_children())
+    branches: list[nn.Module] = []
+    if "ln_1" in parts:
+        attn = from_packed(block.attn, block.attn.heads)
+        branches.append(AttentionBranch(norm_into(block.ln_1, *attn.inputs), attn))
+    elif "attn" in parts:
+        branches.append(ConstantBranch(block.attn.out_proj.bias))
+    if "ln_2" in parts:
+        mlp = _perceptron(block.mlp)
+        branches.append(PerceptronBranch(norm_into(block.ln_2, mlp[0]), mlp))
+    elif "mlp" in parts:
+        branches.append(ConstantBranch(block.mlp.c_proj.bias))
+    return Residuals(*branches)
+
+
 @rewrites("edgeclip.models.hybrid_text.RepMixerBlock")
 def mixer_block(block: Any) -> nn.Module:
     return MixerBlock(rewritten(block.token_mixer), rewritten(block.mlp), block.layer_scale)
@@ -98,8 +163,13 @@ def layer_scale(scale: Any) -> nn.Module:
 
 
 def _token_block(block: Any, attn: SplitAttention, ls_1: nn.Module, ls_2: nn.Module) -> TokenBlock:
-    mlp = block.mlp
-    for name, layer in mlp.named_children():
-        mlp.add_module(name, pointwise_linear(layer) if isinstance(layer, nn.Linear) else rewritten(layer))
+    mlp = _perceptron(block.mlp)
     ln_1 = norm_into(block.ln_1, *attn.inputs)
     return TokenBlock(ln_1, attn, norm_into(block.ln_2, mlp[0]), mlp, rewritten(ls_1), rewritten(ls_2))
+
+
+def _perceptron(mlp: Any) -> Any:
+    """The perceptron on maps, in place."""
+    for name, layer in mlp.named_children():
+        mlp.add_module(name, pointwise_linear(layer) if isinstance(layer, nn.Linear) else rewritten(layer))
+    return mlp

@@ -1,9 +1,11 @@
 """FastViT's attention and head on its maps, (N, C, H, W).
 
-Given:  attention: the map flattened and transposed to (N, L, C), linear layers, transposed back; head: mean, a linear layer
-Result: attention by heads on (N, C, 1, H W), a reshape that moves nothing; head: mean with its axes kept, a 1x1 convolution
+Given:  attention: the map flattened and transposed to (N, L, C), linear layers, transposed back; head: mean, a linear layer;
+        in front of attention in the larger ones (mci3, mci4) a layer norm over channels
+Result: attention by heads on (N, C, 1, H W), a reshape that moves nothing; head: mean with its axes kept, a 1x1 convolution;
+        the norm's scale and shift in the layers of queries, keys and values
 
-Identity: positions in row order are the same tokens; see `attention` and `pointwise`.
+Identity: positions in row order are the same tokens; see `attention`, `pointwise` and `layer_norm`.
 Why: the rest of the network is convolutions already; these were its only transposes.
 Source: timm's FastViT packs queries, keys and values as torch's MultiheadAttention does, without biases of their own.
 """
@@ -15,7 +17,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from converters.coreml.layout.attention import SplitAttention
-from converters.coreml.layout.kinds import require, rewrites
+from converters.coreml.layout.kinds import require, rewrites, rewritten
+from converters.coreml.layout.layer_norm import norm_into
 from converters.coreml.layout.pointwise import pointwise_linear
 
 
@@ -35,6 +38,15 @@ class PooledHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc(x.mean((2, 3), keepdim=True))
+
+
+@rewrites("timm.models.fastvit.AttentionBlock")
+def attention_block(block: Any) -> nn.Module:
+    for name, child in block.named_children():
+        if name != "norm":
+            block.add_module(name, rewritten(child))
+    block.norm = norm_into(block.norm, *block.token_mixer.inputs)
+    return block
 
 
 @rewrites("timm.models.fastvit.Attention")

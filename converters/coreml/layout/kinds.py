@@ -24,6 +24,7 @@ REWRITES: Registry[Rewrite] = Registry("layout rewrite")
 FITTING = frozenset(
     {
         "edgeclip.models.hybrid_text.LayerScale",
+        "edgeclip.models.written_out.TanhGelu",
         "open_clip.transformer.QuickGELU",
         "timm.layers.activations.Sigmoid",
         "timm.models.fastvit.LayerScale2d",
@@ -35,6 +36,7 @@ FITTING = frozenset(
         "torch.nn.modules.conv.Conv2d",
         "torch.nn.modules.dropout.Dropout",
         "torch.nn.modules.linear.Identity",
+        "torch.nn.modules.pooling.AvgPool2d",
     }
 )
 # Kinds that fit if their children do: what they do besides is sums, products and means over H and W.
@@ -43,9 +45,11 @@ HOLDING = frozenset(
         "edgeclip.models.hybrid_text.ConvMlp",
         "edgeclip.models.hybrid_text.MixerBranches",
         "edgeclip.models.hybrid_text.RepMixer",
+        "open_clip.modified_resnet.Bottleneck",
+        "open_clip.modified_resnet.ModifiedResNet",
+        "open_clip.timm_model.TimmModel",
         "timm.layers.conv_bn_act.ConvNormAct",
         "timm.layers.squeeze_excite.SEModule",
-        "timm.models.fastvit.AttentionBlock",
         "timm.models.fastvit.ConvMlp",
         "timm.models.fastvit.FastVit",
         "timm.models.fastvit.FastVitStage",
@@ -55,6 +59,7 @@ HOLDING = frozenset(
         "timm.models.fastvit.RepMixer",
         "timm.models.fastvit.RepMixerBlock",
         "timm.models.fastvit.ReparamLargeKernelConv",
+        "timm.models.vision_transformer_hybrid.ConvStem",
         "torch.nn.modules.container.ModuleList",
         "torch.nn.modules.container.Sequential",
     }

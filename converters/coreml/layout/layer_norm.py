@@ -66,5 +66,6 @@ def norm_into(norm: nn.Module, *layers: nn.Module) -> nn.Module:
             bias = shift if conv.bias is None else conv.bias.double() + shift
             conv.bias = nn.Parameter(bias.to(conv.weight.dtype), requires_grad=False)
         if norm.weight is not None:
-            conv.weight.copy_((matrix * norm.weight.double())[:, :, None, None])
+            folded = (matrix * norm.weight.double())[:, :, None, None]
+            conv.weight = nn.Parameter(folded.to(conv.weight.dtype), requires_grad=False)
     return ChannelNorm(norm.eps)

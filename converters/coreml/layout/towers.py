@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-
 from torch import Tensor, nn
 
 from converters.coreml.layout.kinds import RefusedError, rewrites, rewritten
 from converters.coreml.layout.normalisation import Normalisation, deviation_into
 from converters.coreml.layout.unit_length import unit_length
 from edgeclip.errors import ConversionError
-from edgeclip.models.towers import ImageTower, TextTower
+from edgeclip.models.towers import ImageTower, TextTower, with_shared_numbers
 
 
 class MapTower(nn.Module):
@@ -29,7 +27,7 @@ def image_tower(tower: ImageTower) -> nn.Module:
     encoder = rewritten(tower.encoder)
     if tower.identity:
         return MapTower(nn.Identity(), encoder)
-    first = getattr(encoder, "first_convolution", None)
+    first = getattr(getattr(encoder, "trunk", encoder), "first_convolution", None)
     if first is None:
         return MapTower(Normalisation(tower.mean, tower.std), encoder)
     deviation_into(first, tower.std)
@@ -47,7 +45,7 @@ def for_neural_engine(module: nn.Module) -> nn.Module:
     module: what `edgeclip.models.towers.prepare_for_export` gives: fused, in eval mode, masks finite.
     Raises ConversionError for a part that has no rewrite, with its path.
     """
-    tower = copy.deepcopy(module)
+    tower = with_shared_numbers(module)
     places = {id(part): _place(tower, path) for path, part in tower.named_modules()}
     try:
         return rewritten(tower).requires_grad_(False).eval()

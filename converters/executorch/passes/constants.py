@@ -8,6 +8,8 @@ static weights for XNNPACK.
 
 from __future__ import annotations
 
+import operator
+
 import torch
 from torch import fx
 
@@ -29,5 +31,9 @@ def fold(editor: Editor) -> int:
         result = node.target(*args, **kwargs)
         if isinstance(result, torch.Tensor):
             editor.replace(node, editor.constant(result))
+            count += 1
+        elif isinstance(result, (tuple, list)) and all(user.target is operator.getitem for user in node.users):
+            for user in list(node.users):
+                editor.replace(user, editor.constant(result[user.args[1]]))
             count += 1
     return count
