@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgeclip.data.preprocess import load_image, preprocess_image
-from edgeclip.data.prompts import DEFAULT_TEMPLATES
+from edgeclip.data.prompts import DEFAULT_TEMPLATES, check_templates
 from edgeclip.data.tokenizer import load_tokenizer
 from edgeclip.errors import UsageError
 from edgeclip.manifest import Artifact, Bundle
@@ -18,7 +18,10 @@ from edgeclip.progress import Progress, silent
 from edgeclip.reference.runtime import Runtime
 from edgeclip.spec import Scoring, Tower
 from edgeclip.target import Target
+from edgeclip.text_classifier import class_embeddings, class_prompts
 from edgeclip.verify.metrics import unit
+
+LIKELY = 0.5  # a label with a probability of its own fits if that is more likely than not
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,14 @@ class Score:
 
 @dataclass(frozen=True)
 class ClassifiedImage:
-    """One picture's labels, best first."""
+    """One picture's labels, best first.
+
+    none_of_these: whether no label fits, each having a probability of its own; None where scores are shares among the labels.
+    """
 
     path: str
     scores: tuple[Score, ...]
+    none_of_these: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -62,9 +69,7 @@ def classify(
     A label's embedding is the mean over `templates`, each with `{}` for the label. `runtime` is a name of
     `edgeclip.plugins.RUNTIMES`; by default the first that can run the bundle here.
     """
-    for template in templates:
-        if template.count("{}") != 1:
-            raise UsageError(f"--template {template!r}: needs {{}} exactly once, where the label goes")
+    check_templates(templates)
     if not labels or any(not label.strip() for label in labels):
         raise UsageError("--labels: give one or more labels, none of them empty")
     if len(set(labels)) != len(labels):
@@ -72,22 +77,26 @@ def classify(
     bundle = Bundle.open(path)
     pixels = np.stack([preprocess_image(load_image(image), bundle.manifest.image) for image in images])
     engine, artifacts = choose_runtime(bundle, runtime)
-    prompts = [template.replace("{}", label) for label in labels for template in templates]
-    ids = load_tokenizer(bundle)(prompts)
+    ids = load_tokenizer(bundle)(class_prompts(labels, templates))
     with progress(f"encoding {len(ids)} prompts in {engine.name}"):
         text = _encode(bundle, engine, artifacts["text"], ids)
     with progress(f"encoding {len(images)} pictures in {engine.name}"):
         image = _encode(bundle, engine, artifacts["image"], pixels)
-    text = unit(unit(text).reshape(len(labels), len(templates), -1).mean(axis=1))
+    text = class_embeddings(text, [len(templates)] * len(labels))
     cosines = unit(image) @ text.T
     scores = score(cosines, bundle.manifest.scoring)
     return ClassifyResult(
         tuple(
-            ClassifiedImage(str(name), _ranked(labels, row, cosine))
+            _classified(str(name), _ranked(labels, row, cosine), bundle.manifest.scoring)
             for name, row, cosine in zip(images, scores, cosines, strict=True)
         ),
         engine.name,
     )
+
+
+def _classified(name: str, ranked: tuple[Score, ...], scoring: Scoring) -> ClassifiedImage:
+    none = ranked[0].score < LIKELY if scoring.kind == "sigmoid" else None
+    return ClassifiedImage(name, ranked, none)
 
 
 def score(cosines: np.ndarray, scoring: Scoring) -> np.ndarray:
@@ -104,7 +113,7 @@ def score(cosines: np.ndarray, scoring: Scoring) -> np.ndarray:
 
 def choose_runtime(bundle: Bundle, name: str | None) -> tuple[Runtime, dict[Tower, Artifact]]:
     """The named runtime, or the first of the table that exists here, and a pair of towers of the bundle that it runs."""
-    pairs = _tower_pairs(bundle)
+    pairs = tower_pairs(bundle)
     if name is not None:
         candidates = [name] if name in RUNTIMES else [RUNTIMES[name].name]  # a miss raises with the nearest name
     else:
@@ -117,7 +126,7 @@ def choose_runtime(bundle: Bundle, name: str | None) -> tuple[Runtime, dict[Towe
     raise UsageError(f"{bundle.path}: {f'runtime {name}' if name else 'nothing here'} can run none of its artifacts ({held})")
 
 
-def _tower_pairs(bundle: Bundle) -> list[tuple[Target, dict[Tower, Artifact]]]:
+def tower_pairs(bundle: Bundle) -> list[tuple[Target, dict[Tower, Artifact]]]:
     """Image and text tower of the same target and backend."""
     found: dict[tuple[str, str | None], dict[Tower, Artifact]] = {}
     for artifact in bundle.manifest.artifacts:
