@@ -1,5 +1,6 @@
 # make demo    set up .venv and run the main job on the demo model: convert, verify, classify
 # make test    set up .venv and run all tests
+# make models  every model of up to 100 M parameters: convert, verify, classify; for a nightly run
 # make lint    ruff and mypy
 # Every target reuses .venv; `make clean` removes it and everything made.
 
@@ -13,7 +14,7 @@ EXAMPLES := build/examples
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 LABELS := a red circle,a blue star,a green heart,a yellow moon,a purple square,an orange ring
 
-.PHONY: demo test test-fast lint clean
+.PHONY: demo test test-fast models lint clean
 
 demo: $(VENV)/.demo
 	$(BIN)/edgeclip convert --target coreml --target executorch --out $(BUNDLE) --force
@@ -28,6 +29,9 @@ test: $(VENV)/.dev
 
 test-fast: $(VENV)/.dev
 	$(PYTEST) -m "not slow"
+
+models: $(VENV)/.dev
+	$(BIN)/python benchmarks/models.py --max-millions 100 --fresh
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

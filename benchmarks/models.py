@@ -1,0 +1,177 @@
+#!/usr/bin/env python
+"""Every model through the whole chain: `python benchmarks/models.py [MODEL...] [--max-millions 100] [--readme README.md]`.
+
+Each model is converted to fp16 Core ML and fp32 ExecuTorch with live generated weights (the demo models with their own),
+verified, and made to classify drawn pictures in every runtime, whose cosines have to be the original's. Each step is the
+command line in a process of its own. Results are kept after each model, and a model that has one is not done again; exit
+status 1 if any step failed. `--readme` puts the table between the file's markers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from edgeclip.data import scenes
+from edgeclip.models import MODELS
+from edgeclip.spec import TOWERS, ModelSpec
+from markers import put
+
+MARKERS = ("<!-- models: benchmarks/models.py -->", "<!-- end of models -->")
+_RUNTIMES = ("torch", "executorch", "mil")
+_COSINE_TOLERANCE = 0.01  # of fp16
+_LABELS = "a red circle,a blue star,a green heart,a yellow moon"
+_LONGEST_S = 3600
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="default: all")
+    parser.add_argument("--max-millions", type=float, metavar="M", help="only models of at most so many million parameters")
+    parser.add_argument("--readme", type=Path, help="a file to put the table into")
+    parser.add_argument("--results", type=Path, default=Path("build/models.json"), help="(default: %(default)s)")
+    parser.add_argument("--fresh", action="store_true", help="forget earlier results")
+    args = parser.parse_args()
+    chosen = [MODELS[name] for name in args.models] or list(MODELS.values())
+    chosen = [spec for spec in chosen if args.max_millions is None or _millions(spec) <= args.max_millions]
+    results: dict[str, Any] = json.loads(args.results.read_text()) if args.results.exists() and not args.fresh else {}
+    for spec in sorted(chosen, key=_millions):
+        if spec.name not in results or results[spec.name]["failed"]:
+            results[spec.name] = _checked(spec)
+            args.results.parent.mkdir(parents=True, exist_ok=True)
+            args.results.write_text(json.dumps(results, indent=1))
+        print(spec.name, json.dumps(results[spec.name]), flush=True)
+    done = {spec.name: results[spec.name] for spec in MODELS.values() if spec.name in results}
+    table = "\n".join(_lines(done))
+    print(table)
+    if args.readme:
+        put(args.readme, MARKERS, table)
+    failed = [spec.name for spec in chosen if results[spec.name]["failed"]]
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+
+
+def _millions(spec: ModelSpec) -> float:
+    return (spec.image_params + spec.text_params) / 1e6
+
+
+def _checked(spec: ModelSpec) -> dict[str, Any]:
+    """What each step said, and in `failed` the first line of the one that did not succeed."""
+    found: dict[str, Any] = {"failed": None}
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        try:
+            found |= _converted(spec, folder / "bundle")
+            found |= _verified(folder / "bundle")
+            found |= _classified(spec, folder)
+        except _StepError as error:
+            found["failed"] = str(error)
+    found["seconds"] = round(time.perf_counter() - started, 1)
+    return found
+
+
+class _StepError(Exception):
+    """A step that did not succeed, and why."""
+
+
+def _said(*arguments: str | Path) -> dict[str, Any]:
+    """The JSON of an `edgeclip` command that succeeds."""
+    command = [sys.executable, "-m", "edgeclip", *map(str, arguments), "--json"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=_LONGEST_S, env=os.environ | {"TQDM_DISABLE": "1"}, check=False
+    )
+    if done.returncode:
+        why = next((line for line in done.stderr.splitlines()[::-1] if line.strip()), done.stdout[-300:])
+        raise _StepError(f"{arguments[0]}: status {done.returncode}: {why}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def _converted(spec: ModelSpec, bundle: Path) -> dict[str, Any]:
+    weights = "demo" if spec.demo_weights else "seeded:0"
+    made = _said(
+        *("convert", spec.name, "--target", "coreml", "--scheme", "fp16", "--weights", weights, "--out", bundle),
+    )
+    more = _said(
+        *("convert", spec.name, "--target", "executorch", "--scheme", "fp32", "--weights", weights, "--out", bundle),
+    )
+    artifacts = [*made["artifacts"], *more["artifacts"]]
+    sizes = {f"{one['target']}_{one['tower']}_mb": round(one["size_bytes"] / 1e6, 1) for one in artifacts}
+    delegated = {f"delegated_{one['tower']}_percent": one["delegated_percent"] for one in more["artifacts"]}
+    seconds = {"coreml_s": made["wall_s"], "executorch_s": more["wall_s"]}
+    return {**seconds, "peak_gb": round(max(made["peak_rss_mb"], more["peak_rss_mb"]) / 1024, 2), **sizes, **delegated}
+
+
+def _verified(bundle: Path) -> dict[str, Any]:
+    rows = _said("verify", bundle)["rows"]
+    found: dict[str, Any] = {}
+    for row in rows:
+        place = f"{row['target']}_{row['tower']}"
+        found[f"{place}_cosine_min"] = min(row["cosine_min"], found.get(f"{place}_cosine_min", 1.0))
+        found[f"{row['tower']}_between"] = row["between_input_cosine"]
+    return found
+
+
+def _classified(spec: ModelSpec, folder: Path) -> dict[str, Any]:
+    """The largest difference of a cosine with the original's, over pictures, labels and runtimes."""
+    pictures = []
+    for number, scene in enumerate(scenes.scenes(3, seed=5)):
+        pictures.append(folder / f"{number}.png")
+        scenes.draw(scene, spec.preprocess.size).save(pictures[-1])
+    cosines = {}
+    for runtime in _RUNTIMES:
+        said = _said("classify", folder / "bundle", *pictures, "--labels", _LABELS, "--runtime", runtime)
+        cosines[runtime] = [{one["label"]: one["cosine"] for one in image["scores"]} for image in said["images"]]
+    original = cosines.pop("torch")
+    differences = [
+        abs(image[label] - cosine)
+        for images in cosines.values()
+        for image, expected in zip(images, original, strict=True)
+        for label, cosine in expected.items()
+    ]
+    if max(differences) > _COSINE_TOLERANCE:
+        raise _StepError(f"classify: a cosine is {max(differences):.4f} off the original's")
+    return {"classify_error": max(differences)}
+
+
+def _lines(results: dict[str, dict[str, Any]]) -> Iterator[str]:
+    yield (
+        "| model | parameters, M | Core ML fp16, MB | cosine | ExecuTorch fp32, MB | cosine | delegated | convert | memory |"
+    )
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for name, found in results.items():
+        spec = MODELS[name]
+        millions = f"{spec.image_params / 1e6:.1f} + {spec.text_params / 1e6:.1f}"
+        if found["failed"]:
+            yield f"| `{name}` | {millions} | FAILED: {found['failed']} | | | | | | |"
+            continue
+        sizes = {target: _both(found, f"{target}_{{}}_mb", "{:.0f}") for target in ("coreml", "executorch")}
+        cosines = {target: _worst(found, target) for target in ("coreml", "executorch")}
+        delegated = _both(found, "delegated_{}_percent", "{:.0f}", " / ")
+        yield (
+            f"| `{name}` | {millions} | {sizes['coreml']} | {cosines['coreml']} | {sizes['executorch']} |"
+            f" {cosines['executorch']} | {delegated} % | {found['coreml_s'] + found['executorch_s']:.0f} s |"
+            f" {found['peak_gb']:.1f} GB |"
+        )
+
+
+def _both(found: dict[str, Any], key: str, form: str, between: str = " + ") -> str:
+    return between.join(form.format(found[key.format(tower)]) for tower in TOWERS)
+
+
+def _worst(found: dict[str, Any], target: str) -> str:
+    worst = min(found[f"{target}_{tower}_cosine_min"] for tower in TOWERS)
+    return f"{worst:.5f}"
+
+
+if __name__ == "__main__":
+    main()
