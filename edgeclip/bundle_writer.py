@@ -45,7 +45,7 @@ class BundleWriter:
     def __enter__(self) -> BundleWriter:
         with reporting_disk(self.destination):
             self.destination.parent.mkdir(parents=True, exist_ok=True)
-            _clean_up(self.destination)
+            clean_up(self.destination)
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir()
         return self
@@ -105,7 +105,7 @@ class reporting_disk(reporting_no_room):  # noqa: N801 (used as a statement)
             raise InputError(f"{error.filename or self.path}: cannot be written ({error.strerror})") from error
 
 
-def _clean_up(destination: Path) -> None:
+def clean_up(destination: Path) -> None:
     """Remove what killed conversions to the same destination left behind; put back what one had moved aside."""
     for entry in destination.parent.glob(f".{destination.name}.*"):
         match = _STAGING.fullmatch(entry.name)

@@ -7,7 +7,7 @@ differ from the samples of `verify`. A user's own pictures and texts describe th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +16,8 @@ import numpy as np
 
 from edgeclip.data import scenes
 from edgeclip.data.preprocess import preprocess_image
-from edgeclip.data.tokenizer import ClipBpe
-from edgeclip.spec import Tower
+from edgeclip.data.tokenizer import TextTokenizer
+from edgeclip.spec import Preprocess, Tower
 from edgeclip.verify.samples import images_below, texts_in, texture
 
 if TYPE_CHECKING:
@@ -122,6 +122,16 @@ class Calibration:
         """Whether the inputs of a tower are made up. The built-in texts are such as people write."""
         return tower == "image" and self.images is None
 
+    def inputs(self, tower: Tower, preprocess: Preprocess, tokenizer: Callable[[], TextTokenizer]) -> np.ndarray:
+        """As runners take them: (N, 3, H, W) float32 in [0, 1] or (N, L) int32 ids. tokenizer: asked for where it is needed."""
+        if tower == "text":
+            return tokenizer()(self.captions())
+        return np.stack([preprocess_image(picture, preprocess) for picture in self.pictures()])
+
+    def sha256(self, tower: Tower, preprocess: Preprocess, tokenizer: Callable[[], TextTokenizer]) -> str:
+        """A hash of the inputs of a tower."""
+        return hashlib.sha256(self.inputs(tower, preprocess, tokenizer).tobytes()).hexdigest()
+
     def check(self) -> None:
         """Raise InputError where the user's files cannot be read."""
         if self.images is not None:
@@ -143,14 +153,8 @@ class Samples:
     def inputs(self, tower: Tower) -> np.ndarray:
         """As runners take them: (N, 3, H, W) float32 in [0, 1] or (N, L) int32 ids."""
         if tower not in self._inputs:
-            self._inputs[tower] = self._prepared(tower)
+            self._inputs[tower] = self._calibration.inputs(tower, self._loaded.spec.preprocess, lambda: self._loaded.tokenizer)
         return self._inputs[tower]
-
-    def _prepared(self, tower: Tower) -> np.ndarray:
-        spec = self._loaded.spec
-        if tower == "text":
-            return ClipBpe.published(spec.tokenizer)(self._calibration.captions())
-        return np.stack([preprocess_image(picture, spec.preprocess) for picture in self._calibration.pictures()])
 
     def embeddings(self, tower: Tower) -> np.ndarray:
         """(N, D) float32, by the torch original."""

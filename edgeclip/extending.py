@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeclip.bundle_writer import reporting_disk
-from edgeclip.errors import BundleError, EdgeclipError, UsageError
+from edgeclip.errors import BundleError, UsageError
 from edgeclip.manifest import MANIFEST_FILE, Artifact, Bundle
 from edgeclip.spec import Tower
 
@@ -77,13 +76,3 @@ def carry_over(existing: Bundle, kept: tuple[Artifact, ...], folder: Path) -> No
 
     with reporting_disk(folder):
         shutil.copytree(existing.path, folder, symlinks=True, ignore=listed, dirs_exist_ok=True)
-
-
-def check_space(out: Path, loaded: LoadedModel, targets: int) -> None:
-    """Stop before starting if the disk cannot hold the result."""
-    folder = next(parent for parent in out.resolve().parents if parent.exists())
-    needed = 4 * sum(p.numel() for p in loaded.pair.parameters())
-    for place, size, remedy in ((folder, needed * targets, "use --out"), (Path(tempfile.gettempdir()), needed, "set TMPDIR")):
-        free = shutil.disk_usage(place).free
-        if free < size:
-            raise EdgeclipError(f"{place}: needs up to {size >> 20} MB on the disk, {free >> 20} MB are free; {remedy}")

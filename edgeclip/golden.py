@@ -15,7 +15,6 @@ import numpy as np
 
 from edgeclip.data import scenes
 from edgeclip.data.preprocess import preprocess_image, to_pixels
-from edgeclip.data.tokenizer import ClipBpe
 from edgeclip.errors import BundleError
 from edgeclip.manifest import Bundle
 from edgeclip.spec import Tower
@@ -52,7 +51,7 @@ class Golden:
         return self.text_embeddings if tower == "text" else self.image_embeddings
 
 
-def write_golden(path: Path, loaded: LoadedModel, tokenizer: ClipBpe) -> None:
+def write_golden(path: Path, loaded: LoadedModel) -> None:
     """Compute and write the golden file of a loaded model."""
     from edgeclip.reference.torch_runtime import original_runner
 
@@ -61,7 +60,7 @@ def write_golden(path: Path, loaded: LoadedModel, tokenizer: ClipBpe) -> None:
     pixels = np.stack([preprocess_image(scenes.draw(s, spec.preprocess.size), spec.preprocess) for s in chosen])
     captions = [scenes.phrase({name: getattr(s, name) for name in scenes.ATTRIBUTES}) for s in chosen]
     texts = np.array([*captions, *_EXTRA_TEXTS])
-    ids = tokenizer(texts.tolist())
+    ids = loaded.tokenizer(texts.tolist())
     np.savez_compressed(
         path,
         images=np.stack([to_pixels(image) for image in pixels]),

@@ -18,9 +18,8 @@ from edgeclip.cache import cache_folder
 from edgeclip.calibration import Calibration, Samples
 from edgeclip.data.licences import licence_text
 from edgeclip.data.tokenizer import FOLDER as TOKENIZER_FOLDER
-from edgeclip.data.tokenizer import ClipBpe
 from edgeclip.errors import BudgetError, BundleError, ConversionError, CoverageError, NotRunnableError, UsageError
-from edgeclip.extending import carry_over, check_free, check_space, existing_bundle, kept_artifacts
+from edgeclip.extending import carry_over, check_free, existing_bundle, kept_artifacts
 from edgeclip.golden import write_golden
 from edgeclip.manifest import (
     SCHEMA,
@@ -31,9 +30,11 @@ from edgeclip.manifest import (
     Manifest,
     Weights,
     content_sha256,
+    file_sha256,
     size_bytes,
 )
 from edgeclip.models import MODELS
+from edgeclip.needs import check_disk, check_memory, parts_of
 from edgeclip.plugins import RUNTIMES, TARGETS
 from edgeclip.progress import Progress, silent
 from edgeclip.recipe import MIN_DELEGATED, UNIT_TOLERANCE, Recipe, TargetOptions
@@ -80,12 +81,15 @@ def convert(
     progress: Progress = silent,
     towers: tuple[Tower, ...] = TOWERS,
     calibration: Calibration | None = None,
+    tokenizer: Path | None = None,
+    check_resources: bool = True,
 ) -> ConvertResult:
     """Convert one model to the given targets and write, or extend, the bundle at `out`.
 
     A bundle of the same weights that lacks these targets, or towers of them, is extended. Replacing an artifact of it, or a
     bundle of other weights, takes `force`. Nothing at `out` changes before the new bundle is whole. `calibration` says which
-    inputs schemes look at that need any.
+    inputs schemes look at that need any; `tokenizer` is the file of the vocabulary, where that is not at hand. Memory or disk
+    that look too small are an error if `check_resources`.
     """
     started = time.perf_counter()
     spec = MODELS[model]
@@ -102,16 +106,22 @@ def convert(
     if existing is not None and not force:
         check_free(existing, asked)
 
+    if check_resources:
+        parts = parts_of(spec, targets, towers)
+        check_memory(spec, parts)
+        check_disk(spec, parts, out, existing)
+
     from edgeclip.models.weights import load_model
 
     with progress(f"loading {spec.name} ({weights})") as task:
-        loaded = load_model(spec, weights, task)
+        loaded = load_model(spec, weights, task, tokenizer)
     kept = kept_artifacts(existing, loaded, asked, force)
-    check_space(out, loaded, len(targets))
-    if loaded.source.startswith("file:"):
-        from edgeclip.models.originals import remember
+    from edgeclip.models.originals import remember
 
+    if loaded.source.startswith("file:"):
         remember(loaded.sha256, Path(weights))
+    if tokenizer is not None:
+        remember(file_sha256(tokenizer), tokenizer)
 
     with BundleWriter(out, existing.manifest if existing else None, force) as writer, reporting_no_room(out):
         if existing is not None and existing.manifest.embedding.space_id == loaded.space_id:
@@ -129,10 +139,9 @@ def convert(
 
 
 def _write_files(folder: Path, loaded: LoadedModel) -> tuple[FileEntry, ...]:
-    tokenizer = ClipBpe.published(loaded.spec.tokenizer)
-    paths = tokenizer.save(folder / TOKENIZER_FOLDER)
+    paths = loaded.tokenizer.save(folder / TOKENIZER_FOLDER)
     (folder / LICENCE_FILE).write_text(licence_text(loaded.licence, loaded.spec.name, loaded.source), "utf-8")
-    write_golden(folder / GOLDEN_FILE, loaded, tokenizer)
+    write_golden(folder / GOLDEN_FILE, loaded)
     paths += [folder / LICENCE_FILE, folder / GOLDEN_FILE]
     return tuple(
         FileEntry(path=path.relative_to(folder).as_posix(), sha256=content_sha256(path), size_bytes=path.stat().st_size)
@@ -281,7 +290,7 @@ def _manifest(loaded: LoadedModel, artifacts: tuple[Artifact, ...], files: tuple
         model=spec.name,
         weights=Weights(source=loaded.source, sha256=loaded.sha256, licence=loaded.licence),
         image=spec.preprocess,
-        text=spec.tokenizer,
+        text=loaded.tokenizer.spec,
         embedding=Embedding(dim=spec.embed_dim, l2_normalized=True, space_id=loaded.space_id),
         scoring=scoring(loaded),
         artifacts=tuple(sorted(artifacts, key=lambda artifact: artifact.path)),

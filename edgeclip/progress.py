@@ -10,8 +10,11 @@ from typing import Protocol
 class Task:
     """One piece of work; `advance` tells how far it is, where that is known."""
 
-    def advance(self, done: float, total: float) -> None:
-        """`done` of `total` units (bytes of a download, samples of a run)."""
+    def advance(self, done: float, total: float, unit: str = "") -> None:
+        """`done` of `total` units (bytes of a download, samples of a run).
+
+        unit: what is counted, such as "pictures", where people want to see how fast it goes and how long it will take.
+        """
 
 
 class Progress(Protocol):

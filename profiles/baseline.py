@@ -12,7 +12,7 @@ from profiles.stats import mover
 from profiles.store import read_profile
 
 # What makes a machine another one. Not its name: a container has a new one each time.
-IDENTITY = ("cpu", "cores", "architecture", "system", "model", "soc")
+IDENTITY = ("cpu", "processor", "cores", "architecture", "system", "product")
 
 
 def read_baseline(path: Path) -> Profile:

@@ -105,14 +105,29 @@ def _limit(quantity: str, scope: str, most: float | None, where: str) -> Limit:
 
 
 def check(limits: Sequence[Limit], profile: Profile) -> tuple[BudgetLine, ...]:
-    """Hold every limit against the rows it means. A limit that means no row is an error: it would pass unseen."""
+    """Hold every limit against the rows it means.
+
+    A limit that means no row is an error, and so is one on a tower that has none: it would pass unseen.
+    """
     lines = []
     for limit in limits:
+        for tower, why in _without_figures(profile):
+            if limit.scope in (EACH, tower):
+                raise UsageError(f"budget {limit.text}: nothing to hold the {tower} tower against ({why})")
         found = list(_held(limit, profile))
         if not found:
             raise UsageError(f"budget {limit.text}: nothing on {profile.device.name} to hold it against")
         lines += found
     return tuple(lines)
+
+
+def _without_figures(profile: Profile) -> Iterator[tuple[str, str]]:
+    """Towers of the bundle of which no artifact ran, and why."""
+    have = {row.tower for row in profile.rows}
+    for tower in TOWERS:
+        reasons = [f"{label}: {why}" for label, why in profile.not_run.items() if label.endswith(f" {tower}")]
+        if reasons and tower not in have:
+            yield tower, "; ".join(reasons)
 
 
 def _held(limit: Limit, profile: Profile) -> Iterator[BudgetLine]:

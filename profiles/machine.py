@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeclip.reference.executorch_worker import processors
+
 _CPUFREQ = Path("/sys/devices/system/cpu/cpu0/cpufreq")
 
 
@@ -24,7 +26,7 @@ def cpu_name() -> str:
 
 def cores() -> int:
     """Logical ones that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return processors()
 
 
 def load() -> tuple[float, float, float]:

@@ -6,7 +6,8 @@ Field names are those of `profile --json`; units are in the names. The latest pr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import msgspec
@@ -14,6 +15,7 @@ from msgspec import Struct
 
 from edgeclip.manifest import Artifact
 from edgeclip.spec import Tower
+from profiles.stats import median_interval, percentile
 
 SCHEMA: Literal["edgeclip.profile/1"] = "edgeclip.profile/1"
 
@@ -28,6 +30,24 @@ class Latency(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     mean: float
     n: int
     median_interval: tuple[float, float]
+
+    @classmethod
+    def of(cls, times_ms: Iterable[float], digits: int | None = None) -> Latency:
+        """What a list of times says. digits: behind the point, as far as the clock tells; None, as they are."""
+
+        def kept(value: float) -> float:
+            return value if digits is None else round(value, digits)
+
+        ordered = [kept(value) for value in sorted(times_ms)]
+        return cls(
+            p50=kept(percentile(ordered, 50)),
+            p90=kept(percentile(ordered, 90)),
+            p99=kept(percentile(ordered, 99)),
+            min=ordered[0],
+            mean=kept(math.fsum(ordered) / len(ordered)),
+            n=len(ordered),
+            median_interval=median_interval(ordered),
+        )
 
 
 class EstimatedLatency(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

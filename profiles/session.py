@@ -17,11 +17,11 @@ from profiles import text
 from profiles.baseline import compared, read_baseline
 from profiles.budgets import Limit, check, limits_of, read_budgets
 from profiles.device import ComparingDevice, CountingDevice, ProfileDevice, Request
+from profiles.estimates.device_file import names
 from profiles.results import CountedProfile, Profile
 from profiles.store import store
 
 ESTIMATOR = "estimate"  # the plugin that serves every device which has a file
-FILES = Path(__file__).parent / "devices"
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,7 @@ def _kept(path: Path, measured: Profile) -> Iterator[str]:
 
 def known_devices() -> tuple[str, ...]:
     """What `--device` takes, without what follows the colon: kinds of devices, and those that have a file."""
-    files = sorted(file.stem for file in FILES.glob("*.toml")) if ESTIMATOR in DEVICES else []
-    return (*(name for name in DEVICES if name != ESTIMATOR), *files)
+    return (*(name for name in DEVICES if name != ESTIMATOR), *(names() if ESTIMATOR in DEVICES else ()))
 
 
 def find_device(text: str) -> tuple[ProfileDevice, str]:

@@ -6,9 +6,7 @@ it is of, and a row whose artifact is gone says nothing any more. They are untru
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 from pathlib import Path
 from typing import Final
@@ -17,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from edgeclip.errors import InputError
+from edgeclip.whole_file import write_whole
 from profiles.results import EstimatedProfile, MeasuredProfile, Profile
 
 FOLDER = "profile"
@@ -37,14 +36,10 @@ def store(bundle: Path, profile: Profile) -> Path:
     file = bundle / FOLDER / f"{_file_stem(profile.device.id)}.json"
     if file.parent.resolve() != bundle.resolve() / FOLDER:
         raise InputError(f"{file.parent}: leads out of the bundle; delete it")
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         file.parent.mkdir(exist_ok=True)
-        temporary.write_text(json.dumps(profile.as_json(), indent=2, ensure_ascii=False) + "\n", "utf-8")
-        temporary.replace(file)
+        write_whole(file, json.dumps(profile.as_json(), indent=2, ensure_ascii=False) + "\n")
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise InputError(f"{file}: cannot be written ({error.strerror})") from error
     return file
 

@@ -80,7 +80,7 @@ def _measured(row: MeasuredRow) -> tuple[str, ...]:
 def _estimated(row: EstimatedRow) -> tuple[str, ...]:
     latency = row.latency_ms
     return (
-        _name(row),
+        label(row),
         _ms(row.load_cold_ms),
         _ms(latency.p50),
         _ms(latency.low),
@@ -90,10 +90,10 @@ def _estimated(row: EstimatedRow) -> tuple[str, ...]:
     )
 
 
-def _name(row: Row) -> str:
+def _name(row: MeasuredRow) -> str:
     """As `label`, without the threads, which have a column."""
-    runtime = f" in {row.runtime}" if isinstance(row, MeasuredRow) and row.runtime != row.target else ""
-    flags = " *" if isinstance(row, MeasuredRow) and (row.noisy or row.reference) else ""
+    runtime = f" in {row.runtime}" if row.runtime != row.target else ""
+    flags = " *" if row.noisy or row.reference else ""
     return f"{artifact_label(row)}{runtime}{flags}"
 
 
@@ -111,6 +111,8 @@ def _conditions(profile: Profile) -> Iterator[str]:
     device = profile.device
     said = " (estimated)" if device.kind == "estimated" else " (emulated)" if device.emulated else ""
     yield f"\n{device.name}{said}"
+    if "load_note" in device.details:
+        yield f"load: {device.details['load_note']}"
 
 
 def _rows(profile: Profile) -> Iterator[str]:
@@ -124,20 +126,21 @@ def _rows(profile: Profile) -> Iterator[str]:
             most = sorted(row.operators_ms.items(), key=lambda item: -item[1])[:_SHOWN]
             shares = [f"{name} {_ms(value)} ms" for name, value in most if value > _LEAST * row.latency_ms.p50]
             yield f"{label(row)}: most time in {', '.join(shares)}"
-    checked = _checked(profile.device.details)
     for mean, worst in dict.fromkeys(row.error_percent for row in profile.rows if isinstance(row, EstimatedRow)):
+        checked = _checked(profile.device.details, (mean, worst))
         yield f"these are estimates: {checked} off by {mean:.0f} % in the mean, {worst:.0f} % at worst"
     for name, why in profile.not_run.items():
         yield f"not run: {name}: {why}"
 
 
-def _checked(details: Mapping[str, Any]) -> str:
-    """What an estimator's errors are known from."""
+def _checked(details: Mapping[str, Any], errors: tuple[float, float]) -> str:
+    """What an estimator's errors are known from. errors: mean and worst, in percent."""
     if "scaled" in details:
         return "nothing checks them, taken to be"
-    if "checked" in details:
-        where = details["checked"]
-        return f"checked with {where['artifacts']} artifacts on {where['processor']} ({where['threads']} thread), there"
+    for where in details.get("checked", ()):
+        if (where["mean_percent"], where["worst_percent"]) == errors:
+            threads = f"{where['threads']} thread{'s' * (where['threads'] > 1)}"
+            return f"checked with {where['artifacts']} artifacts on {where['processor']} ({threads}), there"
     return "where they can be checked,"
 
 

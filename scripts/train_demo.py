@@ -27,9 +27,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgeclip.data import scenes
+from edgeclip.data.clip_bpe import ClipBpe
 from edgeclip.data.preprocess import preprocess_image
 from edgeclip.data.prompts import DEFAULT_TEMPLATES
-from edgeclip.data.tokenizer import ClipBpe
 from edgeclip.models import MODELS
 from edgeclip.models.demo import FIGURES_FILE, FOLDER
 from edgeclip.models.demo.weights import initial_token_table, save_demo_weights
@@ -214,7 +214,9 @@ def train(spec: ModelSpec, seed: int, steps: int, checkpoints: Path, out: Path) 
     pair = fresh_pair(spec, seed)
     first_scenes = pool[:256]
     ids = captions.ids([caption(random_attributes(scene, rng), rng) for scene in first_scenes])
-    centre_embeddings(pair, (pictures[:256].float() / 255 - mean) / std, ids)
+    images = (pictures[:256].float() / 255 - mean) / std
+    with torch.no_grad():
+        centre_embeddings(pair, pair.encode_image(images), pair.encode_text(ids))
     average = torch.optim.swa_utils.AveragedModel(
         pair, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(EMA)
     )  # buffers are copied, not averaged: the average of two -inf in a causal mask is NaN

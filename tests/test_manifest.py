@@ -35,7 +35,16 @@ MANIFEST = {
         "color": "RGB",
         "range": [0.0, 1.0],
     },
-    "text": {"tokenizer": "clip-bpe", "context_length": 77, "sot": 49406, "eot": 49407, "pad": 0},
+    "text": {
+        "tokenizer": "clip-bpe",
+        "context_length": 77,
+        "sot": 49406,
+        "eot": 49407,
+        "pad": 0,
+        "vocab_size": 49408,
+        "clean": "lower",
+        "vocabulary": None,
+    },
     "embedding": {"dim": 128, "l2_normalized": True, "space_id": "tinyclip-demo/0123456789abcdef"},
     "scoring": {"kind": "softmax", "logit_scale": 100.0, "logit_bias": None},
     "artifacts": [

@@ -59,6 +59,9 @@ def command(
         for rank, score in enumerate(image.scores[:_SHOWN]):
             rows.append((image.path if rank == 0 else "", score.label, f"{100 * score.score:.1f} %", f"{score.cosine:.4f}"))
     print_table(("picture", "label", "score", "cosine"), rows, right=(2, 3))
+    for image in result.images:
+        if image.none_of_these:
+            click.echo(f"{image.path}: none of these labels; the best, {image.scores[0].label!r}, is less likely than not")
     click.echo(f"\nruntime: {result.runtime}")
 
 

@@ -19,13 +19,27 @@ from edgeclip.spec import TOWERS, Tower
 
 if TYPE_CHECKING:
     from edgeclip.manifest import Artifact
+    from edgeclip.pipeline import ConvertResult
+    from edgeclip.target import Target
 
 
 @click.command("convert")
-@click.argument("model", required=False)
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
 @click.option("--target", "targets", multiple=True, required=True, metavar="T", help=f"{' or '.join(TARGETS)}; repeatable.")
-@click.option("--scheme", metavar="S", help=f"{', '.join(SCHEMES)}. Default: coreml fp16, executorch fp32.")
+@click.option(
+    "--scheme",
+    "schemes",
+    multiple=True,
+    metavar="S",
+    help=f"{', '.join(SCHEMES)}. Default: coreml fp16, executorch fp32. Several: a sweep.",
+)
 @click.option("--weights", metavar="SRC", help="A checkpoint file, hub, demo or seeded:N. Default: hub; demo for demo models.")
+@click.option(
+    "--tokenizer",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The model's spiece.model, where it is neither beside the weights nor on the hub.",
+)
 @click.option("--backend", metavar="B", help="Backend of executorch: xnnpack (default), vulkan, coreml or openvino.")
 @click.option("--single-file", is_flag=True, help="executorch: one file with methods encode_image and encode_text.")
 @click.option(
@@ -59,14 +73,24 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Texts for the same, one a line. Default: our own.",
 )
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Bundle folder. Default: artifacts/MODEL.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Bundle folder. Default: artifacts/MODEL. Of a sweep: the folder of its bundles. Default: artifacts.",
+)
 @click.option("--force", is_flag=True, help="Replace what is in the way: the targets named, or a bundle of other weights.")
+@click.option("--skip-resource-check", is_flag=True, help="Begin even if memory or disk look too small.")
+@click.option("--all", "everything", is_flag=True, help="A sweep: every model that --weights can serve, or the MODELs named.")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Sweep: processes that convert at a time. Default: 1.")
+@click.option("--scheduler", metavar="ADDRESS", help='Sweep: on a dask cluster, as tcp://host:8786. Needs "edgeclip[cluster]".')
 @common_options
 def command(
-    model: str | None,
+    models: tuple[str, ...],
     targets: tuple[str, ...],
-    scheme: str | None,
+    schemes: tuple[str, ...],
     weights: str | None,
+    tokenizer: Path | None,
     backend: str | None,
     single_file: bool,
     min_delegated: float | None,
@@ -85,19 +109,29 @@ def command(
     calibration_texts: Path | None,
     out: Path | None,
     force: bool,
+    skip_resource_check: bool,
+    everything: bool,
+    jobs: int | None,
+    scheduler: str | None,
     as_json: bool,
     verbose: bool,
-) -> None:
+) -> int:
     """Convert MODEL (default: a demo model) to one or more targets and write a bundle.
 
     A bundle that is already there is extended by targets it lacks, if the weights agree. Nothing there changes before the new
     bundle is whole.
+
+    With --all, several MODELs or several --scheme, it is a sweep: every model with every scheme for every target, into bundles
+    DIR/MODEL-SCHEME (DIR/MODEL where no --scheme is given). What fails stops nothing else. The same command goes on
+    where an earlier one ended: what is there, whole, of the same weights and options, is kept, and anything else made again.
+
+    \b
+      edgeclip convert --all --target coreml --target executorch --scheme fp16 --scheme w8
+      edgeclip convert mobileclip-s0 tinyclip-vit-8m-16 --target executorch --out build
     """
-    name = DEFAULT_MODEL if model is None else model
-    MODELS[name]  # a miss is an error before anything heavy is imported
+    models = tuple(MODELS[name].name for name in models)  # a miss is an error before anything heavy is imported
     given = TargetOptions(
         "",
-        scheme=scheme or ("auto" if layers else None),
         backend=backend,
         single_file=single_file or None,
         min_delegated=min_delegated,
@@ -109,18 +143,63 @@ def command(
         seed=seed,
         passes=(*(f"-{name}" for name in without_passes), *(f"+{name}" for name in with_passes)) or None,
     )
-    options = [_options(target, given, layers, len(targets)) for target in dict.fromkeys(targets)]
+    names, targets, schemes = (tuple(dict.fromkeys(several)) for several in (models, targets, schemes))
+    if everything or len(names) > 1 or len(schemes) > 1:
+        from edgeclip.cli.sweep import Request, convert_all
+
+        if layers is not None:
+            raise UsageError("--layers: it holds a form for each weight of one model; convert that one alone")
+        if tokenizer is not None:
+            raise UsageError("--tokenizer: it is of one model; convert that one alone")
+        request = Request(
+            models=names if names or everything else (DEFAULT_MODEL,),
+            targets=targets,
+            schemes=schemes,
+            options=lambda target, scheme: _options_of_many(target, scheme, given, schemes, len(targets)),
+            out=Path("artifacts") if out is None else out,
+            weights=weights,
+            towers=towers or TOWERS,
+            images=calibration_images,
+            texts=calibration_texts,
+            force=force,
+            check_resources=not skip_resource_check,
+            jobs=jobs,
+            scheduler=scheduler,
+        )
+        return convert_all(request, as_json, verbose)
+    for option, value in (("--jobs", jobs), ("--scheduler", scheduler)):
+        if value is not None:
+            raise UsageError(f"{option}: this is one conversion; it goes with --all, several MODELs or several --scheme")
+
+    name = names[0] if names else DEFAULT_MODEL
+    given = replace(given, scheme=schemes[0] if schemes else "auto" if layers else None)
+    options = [_options(target, given, layers, len(targets)) for target in targets]
     out = Path("artifacts") / name if out is None else out
-    if model is None:
+    if not names:
         click.echo(f"no MODEL given: converting the demo model {name}", err=True)
 
     from edgeclip.calibration import Calibration
-    from edgeclip.data.licences import licence_summary
     from edgeclip.pipeline import convert
 
     calibration = Calibration(calibration_images, calibration_texts)
     with working(verbose) as progress:
-        result = convert(name, options, out, weights, force, progress, towers=towers or TOWERS, calibration=calibration)
+        result = convert(
+            name,
+            options,
+            out,
+            weights,
+            force,
+            progress,
+            towers=towers or TOWERS,
+            calibration=calibration,
+            tokenizer=tokenizer,
+            check_resources=not skip_resource_check,
+        )
+    _print(result, as_json)
+    return 0
+
+
+def _print(result: ConvertResult, as_json: bool) -> None:
     if as_json:
         import msgspec
 
@@ -133,6 +212,8 @@ def command(
             }
         )
         return
+    from edgeclip.data.licences import licence_summary
+
     print_table(
         ("target", "scheme", "tower", "MB", "file"),
         [(a.target, a.scheme, a.tower, f"{a.size_bytes / 1e6:.1f}", a.path) for a in result.artifacts],
@@ -174,9 +255,8 @@ _CHOICES = {
 def _options(target: str, given: TargetOptions, layers: Path | None, count: int) -> TargetOptions:
     """Options of one target. An option that only one target knows is not held against the others of the same command."""
     plugin = TARGETS[target].load() if count > 1 or layers else None
-    options = replace(given, target=target)
     if plugin is None:
-        return options
+        return replace(given, target=target)
     scheme = given.scheme
     schemes = plugin.schemes_with(given.backend if given.backend in plugin.backends else None)
     if count > 1 and scheme is not None and scheme in SCHEMES and scheme not in schemes:
@@ -185,8 +265,21 @@ def _options(target: str, given: TargetOptions, layers: Path | None, count: int)
     if layers is not None:
         if scheme != "auto":
             raise UsageError(f"--layers goes with --scheme auto, not {scheme}")
-        options = replace(options, layers=read_layers(layers, target))
-    for name, known in _CHOICES.items():
-        if count > 1 and not getattr(plugin, known, None):
-            options = replace(options, **{name: None})  # type: ignore[arg-type]
-    return options
+        given = replace(given, layers=read_layers(layers, target))
+    return _known(given, target, plugin) if count > 1 else replace(given, target=target)
+
+
+def _known(given: TargetOptions, target: str, plugin: Target) -> TargetOptions:
+    """What of the options a target knows, where others are there to know the rest."""
+    unknown = [name for name, known in _CHOICES.items() if not getattr(plugin, known, None)]
+    return replace(given, target=target, **dict.fromkeys(unknown))  # type: ignore[arg-type]
+
+
+def _options_of_many(
+    target: str, scheme: str | None, given: TargetOptions, schemes: tuple[str, ...], targets: int
+) -> TargetOptions:
+    """Options of one target and scheme of a sweep. What only another scheme of it knows is not held against this one."""
+    if scheme != "auto" and "auto" in schemes:
+        given = replace(given, goal=Goal(), seed=0)
+    given = replace(given, target=target, scheme=scheme)
+    return _known(given, target, TARGETS[target].load()) if targets > 1 else given

@@ -56,7 +56,10 @@ def _print(result: dict[str, Any], all_ops: bool) -> None:
     click.echo(f"licence    {weights['licence']['name']} ({use})")
     click.echo(f"image      {image['size']} px, {_RESIZE[image['resize']]}{crop}, {image['interpolation']}, {image['color']}")
     click.echo(f"           mean {_numbers(image['mean'])}  std {_numbers(image['std'])} (inside the graph)")
-    click.echo(f"text       {text['tokenizer']}, {text['context_length']} tokens, start {text['sot']}, end {text['eot']}")
+    start = "" if text["sot"] is None else f", start {text['sot']}"
+    click.echo(f"text       {text['tokenizer']}, {text['context_length']} tokens{start}, end {text['eot']}")
+    if text["vocabulary"] is not None:
+        click.echo(f"           vocabulary {text['vocabulary']}")
     click.echo(f"embedding  {manifest['embedding']['dim']} values, unit length, space {manifest['embedding']['space_id']}")
     click.echo(f"scoring    {scoring['kind']}, scale {scoring['logit_scale']:.4g}{bias}")
     click.echo(f"tools      {', '.join(f'{name} {version}' for name, version in manifest['tools'].items())}")

@@ -22,6 +22,7 @@ COMMANDS = {
     "verify": "Prove that artifacts compute what the original computes.",
     "profile": "Time a bundle on a device, and hold it against budgets.",
     "classify": "Score labels for pictures with a bundle.",
+    "eval": "Measure zero-shot accuracy on your pictures, beside the original's.",
     "inspect": "Show what is in a bundle.",
     "report": "Put sizes, errors and times of bundles on one page.",
 }

@@ -42,16 +42,17 @@ def command(as_json: bool, verbose: bool) -> None:
 
 
 def _row(spec: ModelSpec) -> dict[str, Any]:
-    cached = cached_path(spec.hub) if spec.hub else FOLDER / str(spec.demo_weights)
+    local = cached_path(spec.hub) if spec.hub else FOLDER / spec.demo_weights if spec.demo_weights else None
     return {
         "name": spec.name,
+        "aliases": list(spec.aliases),
         "family": spec.family,
         "image_params_m": round(spec.image_params / 1e6, 2),
         "text_params_m": round(spec.text_params / 1e6, 2),
         "image_size": spec.preprocess.size,
         "licence": spec.licence.name,
         "commercial_use": spec.licence.commercial_use,
-        "weights": f"hub:{spec.hub.repo}/{spec.hub.filename}" if spec.hub else "demo",
-        "cached": cached is not None and cached.is_file(),
-        "published": dict(spec.published),
+        "weights": spec.published_at,
+        "cached": local is not None and local.is_file(),
+        "published": spec.published.as_json() if spec.published else {},
     }

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import IO, Any, TypeVar
 
 import click
@@ -17,6 +18,7 @@ import click
 from edgeclip.progress import Progress, Task
 
 F = TypeVar("F", bound=Callable[..., Any])
+_SECONDS_BETWEEN_LINES = 30.0
 
 
 def common_options(function: F) -> F:
@@ -81,7 +83,7 @@ def _task(stream: IO[str], what: str) -> Iterator[Task]:
     """Show one piece of work: a spinner or bar on a terminal, else one line when it is done."""
     started = time.perf_counter()
     if not stream.isatty():
-        yield Task()
+        yield _LineTask(what, lambda line: print(line, file=stream, flush=True))
         print(f"{what}: {time.perf_counter() - started:.1f} s", file=stream, flush=True)
         return
     from rich.console import Console
@@ -92,14 +94,42 @@ def _task(stream: IO[str], what: str) -> Iterator[Task]:
     bar = (BarColumn(), TaskProgressColumn())
     with Progress(*columns, *bar, TimeElapsedColumn(), console=console, transient=True) as display:
         identifier = display.add_task(what, total=None)
-        task = _TerminalTask(lambda done, total: display.update(identifier, completed=done, total=total))
-        yield task
+        yield _TerminalTask(what, functools.partial(display.update, identifier))
     console.print(f"[green]✓[/green] {what} [dim]{time.perf_counter() - started:.1f} s[/dim]", highlight=False)
 
 
 class _TerminalTask(Task):
-    def __init__(self, update: Callable[[float, float], None]) -> None:
-        self._update = update
+    """Moves a bar; beside it, how fast it goes, where there is a unit."""
 
-    def advance(self, done: float, total: float) -> None:
-        self._update(done, total)
+    def __init__(self, what: str, update: Callable[..., None]) -> None:
+        self._what, self._update = what, update
+        self._started = time.perf_counter()
+
+    def advance(self, done: float, total: float, unit: str = "") -> None:
+        fast = f", {pace(done, total, time.perf_counter() - self._started, unit)}" if unit else ""
+        self._update(completed=done, total=total, description=self._what + fast)
+
+
+class _LineTask(Task):
+    """Where there is a unit, a line now and then, so that a log of long work shows that it goes on."""
+
+    def __init__(self, what: str, say: Callable[[str], None]) -> None:
+        self._what, self._say = what, say
+        self._started = self._said = time.perf_counter()
+
+    def advance(self, done: float, total: float, unit: str = "") -> None:
+        now = time.perf_counter()
+        if unit and done < total and now - self._said >= _SECONDS_BETWEEN_LINES:
+            self._said = now
+            self._say(f"{self._what}: {done:.0f} of {total:.0f}, {pace(done, total, now - self._started, unit)}")
+
+
+def pace(done: float, total: float, spent_s: float, unit: str) -> str:
+    """How fast work goes, and how long the rest will take at that rate.
+
+    >>> pace(50, 200, 10.0, "pictures")
+    '5.0 pictures/s, 0:00:30 left'
+    """
+    if done <= 0 or spent_s <= 0:
+        return f"no {unit} yet"
+    return f"{done / spent_s:.1f} {unit}/s, {timedelta(seconds=round((total - done) * spent_s / done))} left"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -10,6 +9,7 @@ import click
 from edgeclip.cli.output import common_options, print_json, working
 from edgeclip.errors import InputError, UsageError
 from edgeclip.plugins import REPORTS
+from edgeclip.whole_file import write_whole
 
 
 @click.command("report")
@@ -56,11 +56,7 @@ def _check_free(out: Path, force: bool) -> None:
 
 
 def _write(out: Path, text: str) -> None:
-    """All of it or nothing."""
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        temporary.write_text(text, "utf-8")
-        temporary.replace(out)
+        write_whole(out, text)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise InputError(f"{out}: cannot be written ({error.strerror})") from error

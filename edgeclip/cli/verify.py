@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 )
 @click.option("--weights", metavar="SRC", help="Where the original's weights are, if not where the bundle says.")
 @click.option(
+    "--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="Where its spiece.model is, likewise, if it has one."
+)
+@click.option(
     "--runtime",
     metavar="R",
     help=f"Only this runtime: {', '.join(RUNTIMES)}. Default: all that exist here, but for qemu-arm64.",
@@ -49,6 +52,7 @@ def command(
     images: Path | None,
     texts: Path | None,
     weights: str | None,
+    tokenizer: Path | None,
     runtime: str | None,
     mode: str | None,
     trace: Path | None,
@@ -67,7 +71,7 @@ def command(
     with working(verbose) as progress:
         from edgeclip.verify.compare import verify
 
-        result = verify(bundle, images, texts, weights=weights, runtime=runtime, mode=mode, trace=trace, progress=progress)
+        result = verify(bundle, images, texts, weights, runtime, mode, trace, progress, tokenizer)
     _record(bundle, result)
     if as_json:
         print_json(result.as_json())

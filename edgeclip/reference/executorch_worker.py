@@ -84,10 +84,8 @@ def _serve(request: Message, methods: dict[int, Any]) -> bytes:
     import numpy as np
     import torch
 
-    from edgeclip.reference.executorch_library import load_library
-
-    library = load_library(["OpenvinoBackend"] if importlib.util.find_spec("openvino") else [])
     if request.code == LOAD:
+        library = _library()
         name, _, path = request.content.decode().partition("\n")
         program = library._load_program(path, program_verification=library.Verification.InternalConsistency)
         method = program.load_method(name)
@@ -96,6 +94,7 @@ def _serve(request: Message, methods: dict[int, Any]) -> bytes:
         methods[request.program] = method
         return b""
     if request.code == DELEGATES:
+        library = _library()
         return "\n".join(name for name in library._get_registered_backend_names() if library._is_available(name)).encode()
     if request.code == FREE:
         methods.pop(request.program, None)
@@ -107,6 +106,12 @@ def _serve(request: Message, methods: dict[int, Any]) -> bytes:
     content = io.BytesIO()
     np.save(content, outputs[0].numpy(), allow_pickle=False)
     return content.getvalue()
+
+
+def _library() -> Any:
+    from edgeclip.reference.executorch_library import load_library
+
+    return load_library(["OpenvinoBackend"] if importlib.util.find_spec("openvino") else [])
 
 
 def _limit_memory() -> None:

@@ -1,6 +1,6 @@
 """verify(): the same pictures and texts to the torch original and to every artifact, by two separate roads.
 
-The original's road follows the model table: its preprocessing, open_clip's tokenizer, the unfused torch modules. An
+The original's road follows the model table: its preprocessing, open_clip's tokenizer or cleaning, the unfused torch modules. An
 artifact's road follows the bundle alone: the manifest's preprocessing, the bundle's tokenizer files, the artifact. A
 wrong mean, a squashed picture or a vocabulary that is off therefore shows as a difference, as it would in an app that
 trusts the bundle.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -38,7 +37,9 @@ from edgeclip.verify.contract import contract_differences, file_differences
 from edgeclip.verify.diagnose import INTERPRETER, Diagnosis, Sample, can_be_traced
 from edgeclip.verify.metrics import between_input_cosine, compare
 from edgeclip.verify.samples import TEXTS, default_images, images_below, texts_in
+from edgeclip.verify.thresholds import threshold_of
 from edgeclip.verify.trace_files import write_trace
+from edgeclip.whole_file import write_whole
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,7 @@ def verify(
     mode: str | None = None,
     trace: Path | None = None,
     progress: Progress = silent,
+    tokenizer: Path | None = None,
 ) -> VerifyResult:
     """Compare every artifact of a bundle with the torch original; `record` keeps the result.
 
@@ -125,7 +127,7 @@ def verify(
     if trace is not None and not any(can_be_traced(artifact) for artifact, _, _ in plan):
         raise UsageError(f"--trace {trace}: none of the artifacts to verify in {bundle.path} is of Core ML")
     with progress("loading the torch original") as task:
-        loaded = load_original(bundle.manifest, weights, task)
+        loaded = load_original(bundle.manifest, weights, task, tokenizer)
     with progress("preparing pictures and texts"):
         names, image_roads = _image_inputs(bundle, loaded, images_below(images) if images else default_images())
         lines = texts_in(texts) if texts else list(TEXTS)
@@ -256,7 +258,7 @@ def _image_inputs(
 
 def _text_inputs(bundle: Bundle, loaded: LoadedModel, texts: list[str]) -> _Roads:
     tokenizer = load_tokenizer(bundle)
-    return _Roads(reference_ids(texts, loaded.spec.tokenizer), tokenizer(texts))
+    return _Roads(reference_ids(texts, loaded.tokenizer), tokenizer(texts))
 
 
 def _row(
@@ -264,11 +266,7 @@ def _row(
 ) -> tuple[Row, int]:
     """The row of an artifact, and the index of the sample that it gets most wrong."""
     original, other = originals[artifact.tower], originals["text" if artifact.tower == "image" else "image"]
-    threshold = SCHEMES[artifact.scheme].threshold
-    if artifact.token_table is not None and artifact.token_table in SCHEMES and artifact.tower == "text":
-        threshold = min(threshold, SCHEMES[artifact.token_table].threshold, key=lambda one: one.cosine_min)
-    if artifact.min_cosine is not None and artifact.scheme == "auto":
-        threshold = replace(threshold, cosine_min=artifact.min_cosine)
+    threshold = threshold_of(artifact)
     common: dict[str, Any] = {
         "tower": artifact.tower,
         "target": artifact.target,
@@ -317,10 +315,7 @@ def _row(
 def record(path: Path, result: VerifyResult) -> None:
     """Write a result into the bundle at `path`, as `verify.json`. Raises InputError if that cannot be written."""
     file = path / RESULT_FILE
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        temporary.write_text(json.dumps(result.as_json(), indent=2, ensure_ascii=False) + "\n", "utf-8")
-        temporary.replace(file)
+        write_whole(file, json.dumps(result.as_json(), indent=2, ensure_ascii=False) + "\n")
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise InputError(f"{file}: cannot be written ({error.strerror})") from error

@@ -67,17 +67,16 @@ class DeviceFile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             raise ValueError("a device is either calibrated or scaled")
 
 
-def names() -> list[str]:
+def names(folder: Path = FOLDER) -> list[str]:
     """The devices that have a file."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+    return sorted(path.stem for path in folder.glob("*.toml"))
 
 
 def read_device(name: str, folder: Path = FOLDER) -> DeviceFile:
     """Raises UsageError for a device without a file, InputError for a file that is not as it should be."""
     path = folder / f"{name}.toml"
-    known = sorted(one.stem for one in folder.glob("*.toml"))
-    if name not in known:
-        raise unknown("device", name, known)
+    if name not in names(folder):
+        raise unknown("device", name, names(folder))
     try:
         return msgspec.toml.decode(path.read_bytes(), type=DeviceFile)
     except (OSError, msgspec.DecodeError) as error:

@@ -32,14 +32,18 @@ class HostModel:
         if request.argument:
             raise UsageError(f"--device host-model:{request.argument}: host-model takes nothing after a colon")
         takes(request, "host-model", "threads")
-        rows, not_run = [], {}
-        check = json.loads(CHECK.read_text("utf-8"))
+        artifacts = request.bundle.manifest.artifacts
+        not_run = {a.label: f"the kernels of {a.target} cannot be timed here" for a in artifacts if a.target != _TARGET}
+        if len(not_run) == len(artifacts):
+            raise nothing_of(request.bundle, "estimated", not_run)
+        rows = []
+        checks = read_checks()
         for threads in request.threads:
             with request.progress(f"timing primitives on {threads} thread{'s' * (threads > 1)}"):
                 kernels = Kernels(measured(threads))
-            for artifact in request.bundle.manifest.artifacts:
+            check = checks.get(threads) or checks[max(checks)]
+            for artifact in artifacts:
                 if artifact.target != _TARGET:
-                    not_run[artifact.label] = f"the kernels of {artifact.target} cannot be timed here"
                     continue
                 try:
                     rows.append(_row(request, artifact, kernels, threads, check))
@@ -47,8 +51,7 @@ class HostModel:
                     not_run[artifact.label] = str(error)
         if not rows:
             raise nothing_of(request.bundle, "estimated", not_run)
-        checked = {key: check[key] for key in ("mean_percent", "worst_percent", "artifacts", "processor", "threads")}
-        details = {"note": _NOTE, "processor": processor().partition("; flags")[0], "checked": checked}
+        details = {"note": _NOTE, "processor": processor().partition("; flags")[0], "checked": list(checks.values())}
         device = Device(id="host-model", kind="estimated", name="this machine", details=details)
         return Profile(device=device, rows=tuple(rows), bundle=str(request.bundle.path), not_run=not_run)
 
@@ -65,6 +68,11 @@ def _row(request: Request, artifact: Artifact, kernels: Kernels, threads: int, c
         bounds=bounds,
         operators_ms=operators,
     )
+
+
+def read_checks() -> dict[int, dict[str, Any]]:
+    """What `benchmarks/host_model.py` found, by number of threads."""
+    return {check["threads"]: check for check in json.loads(CHECK.read_text("utf-8"))}
 
 
 def times_ms(operations: list[Operation], kernels: Kernels) -> tuple[dict[str, float], dict[str, float]]:

@@ -16,16 +16,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeclip.cache import cache_folder
 from edgeclip.errors import NotRunnableError
+from edgeclip.whole_file import write_whole
 
-_RUNS = 9
-_PER_PROBE_S = 0.05
+if TYPE_CHECKING:
+    from profiles.estimates.probes import Probe
+
+_PASSES = 5
+_MOST_RUNS = 15  # of a probe in a pass
+_PER_TURN_S = 0.005
 _TIMEOUT_S = 300
 _SOURCES = ("delegate.py", "microbenchmark.py", "probes.py")
 
@@ -41,9 +47,7 @@ def measured(threads: int, fresh: bool = False) -> dict[str, Any]:
             pass
     found = _run(threads)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(json.dumps(found), "utf-8")
-    part.replace(path)
+    write_whole(path, json.dumps(found))
     return found
 
 
@@ -99,41 +103,59 @@ def _measure(threads: int) -> dict[str, Any]:
     if _threadpool_get_thread_count() != threads:
         _unsafe_reset_threadpool(threads)
     torch.manual_seed(0)
-    links: list[list[Any]] = []
     missing: list[str] = []
-    call_us = 0.0
+    timed: list[tuple[Probe, _Turns]] = []
     for number, probe in enumerate((idle(), *probes())):
         content = probe.program()  # the program refers to it as long as it lives
         program = _load_for_executorch_from_buffer(content)
         # about 1 and of either sign, so that long chains of products stay numbers
         inputs = [torch.empty(*dims).uniform_(0.9, 1.1) * torch.randn(*dims).sign() for dims in probe.inputs]
+        turns = _Turns(content, partial(program.forward, inputs))
         try:
-            taken = _typical_us(partial(program.forward, inputs))
+            turns.run()
         except RuntimeError as error:  # XNNPACK has no such kernel for this processor
             if number == 0:
                 raise
             missing.append(f"{probe.kernel} {probe.sizes}: {error}")
             continue
-        if number == 0:
-            call_us = taken
-        else:
-            beside = [[kernel, list(sizes)] for kernel, sizes in probe.beside]
-            links.append([probe.kernel, [list(sizes) for sizes in probe.sizes], (taken - call_us) / probe.count, beside])
+        timed.append((probe, turns))
+    for _ in range(_PASSES):
+        for _, turns in timed:
+            turns.take()
+    (_, nothing), *others = timed
+    call_us = nothing.typical_us()
+    links = []
+    for probe, turns in others:
+        beside = [[kernel, list(sizes)] for kernel, sizes in probe.beside]
+        us = (turns.typical_us() - call_us) / probe.count
+        links.append([probe.kernel, [list(sizes) for sizes in probe.sizes], us, beside])
     return {"call_us": call_us, "links": links, "missing": missing}
 
 
-def _typical_us(run: Callable[[], object]) -> float:
-    """The median of the faster half: others on the machine only ever make a run slower."""
-    run()
-    times: list[float] = []
-    started = time.perf_counter()
-    while len(times) < _RUNS or (time.perf_counter() - started < _PER_PROBE_S and len(times) < 10 * _RUNS):
-        before = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - before)
-        if len(times) >= 3 and time.perf_counter() - started > 10 * _PER_PROBE_S:
-            break
-    return 1e6 * statistics.median(sorted(times)[: -(-len(times) // 2)])
+@dataclass
+class _Turns:
+    """A probe's times. Its turns are spread over the whole run, as a core can be taken away for a second or more."""
+
+    content: bytes
+    run: Callable[[], object]
+    times_s: list[float] = field(default_factory=list)
+
+    def take(self) -> None:
+        """A run that does not count, for the caches, where that matters, and then one or more."""
+        if not self.times_s or self.times_s[-1] < _PER_TURN_S:
+            self.run()
+        started = time.perf_counter()
+        for _ in range(_MOST_RUNS):
+            before = time.perf_counter()
+            self.run()
+            after = time.perf_counter()
+            self.times_s.append(after - before)
+            if after - started > _PER_TURN_S:
+                break
+
+    def typical_us(self) -> float:
+        """The median of the faster half: others on the machine only ever make a run slower."""
+        return 1e6 * statistics.median(sorted(self.times_s)[: -(-len(self.times_s) // 2)])
 
 
 def main(arguments: Sequence[str]) -> None:

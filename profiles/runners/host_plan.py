@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from msgspec import structs
+
 from edgeclip.errors import MissingPackageError, UsageError
 from edgeclip.manifest import Artifact, Bundle
 from edgeclip.plugins import RUNTIMES
@@ -13,7 +15,7 @@ from profiles.runners.host_engines import ENGINES
 from profiles.runners.host_messages import Job
 
 ORIGINAL = "torch"  # the runtime that runs what the artifacts were made from
-_WORDS = (320, 1125, 539, 320, 1929)  # ids of short words in CLIP's vocabulary
+_WORDS = (320, 1125, 539, 320, 1929)  # ids of short words in CLIP's vocabulary, and of some in any other
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,7 @@ class Planned:
 
 def _ids(tokenizer: Tokenizer, given: TensorSpec) -> tuple[int, ...]:
     """A short text, as the tokenizer would give it."""
-    length = given.shape[-1]
-    ids = (tokenizer.sot, *_WORDS[: length - 2], tokenizer.eot)
-    return (*ids, *[tokenizer.pad] * (length - len(ids)))
+    return tuple(structs.replace(tokenizer, context_length=given.shape[-1]).framed(_WORDS))
 
 
 def plan(bundle: Bundle, runtimes: Sequence[str], threads: Sequence[int]) -> tuple[list[Planned], dict[str, str]]:

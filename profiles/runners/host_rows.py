@@ -13,7 +13,7 @@ from profiles.results import Device, Latency, MeasuredRow, described
 from profiles.runners.host_engines import ENGINES
 from profiles.runners.host_messages import Loaded, Reloaded, Timed
 from profiles.runners.host_plan import ORIGINAL, Planned
-from profiles.stats import StopRule, drift, half_width, median, median_interval, percentile
+from profiles.stats import StopRule, drift, half_width, median
 
 # More than this, and other work shows in the times: cores used by others, cores taken by other machines, inferences that lost
 # their core, difference between the halves of a run, cores used beyond the threads asked for, the processor's pace below its
@@ -28,20 +28,6 @@ _TOOLS = {
 }
 
 
-def latency(times_ms: Iterable[float]) -> Latency:
-    """Of all timed inferences."""
-    ordered = [round(value, _DIGITS) for value in sorted(times_ms)]
-    return Latency(
-        p50=round(percentile(ordered, 50), _DIGITS),
-        p90=round(percentile(ordered, 90), _DIGITS),
-        p99=round(percentile(ordered, 99), _DIGITS),
-        min=ordered[0],
-        mean=round(sum(ordered) / len(ordered), _DIGITS),
-        n=len(ordered),
-        median_interval=median_interval(ordered),
-    )
-
-
 def row(planned: Planned, loaded: Loaded, timed: Timed, reloaded: Reloaded, rule: StopRule, load_before: float) -> MeasuredRow:
     """One row."""
     return MeasuredRow(
@@ -51,7 +37,7 @@ def row(planned: Planned, loaded: Loaded, timed: Timed, reloaded: Reloaded, rule
         load_cold_ms=_rounded(loaded.load_ms),
         load_warm_ms=_rounded(median(reloaded.times_ms)) if reloaded.times_ms else None,
         first_ms=round(loaded.first_ms, _DIGITS),
-        latency_ms=latency(timed.times_ms),
+        latency_ms=Latency.of(timed.times_ms, _DIGITS),
         peak_memory_mb=_rounded(timed.peak_memory_mb),
         memory_before_mb=_rounded(loaded.memory_before_mb),
         reference=ENGINES[planned.runtime].reference,

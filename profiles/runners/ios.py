@@ -29,11 +29,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from edgeclip.errors import DeviceError, MissingPackageError, NotRunnableError, UsageError
 from edgeclip.manifest import Artifact, Bundle
 from profiles.device import Request
-from profiles.results import Device, MeasuredRow, Profile, described
+from profiles.results import Device, Latency, MeasuredRow, Profile, described
 from profiles.runners import xcode
 from profiles.runners.commands import printable
 from profiles.runners.executor_runner import plausible_ms
-from profiles.runners.phone_row import check_embedding, chosen, latency, nothing_ran, unsteady
+from profiles.runners.phone_row import check_embedding, chosen, nothing_ran, unsteady
 from profiles.stats import StopRule, median
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ async def _measure(
             load_cold_ms=loads[0],
             load_warm_ms=median(loads[1:]),
             first_ms=times[0],
-            latency_ms=latency(timed),
+            latency_ms=Latency.of(timed),
             peak_memory_mb=None,
             noisy=unsteady(timed, rule.within),
         ),

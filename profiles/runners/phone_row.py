@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING
 
 from edgeclip.errors import DeviceError, NotRunnableError
 from edgeclip.manifest import Artifact, Bundle
-from edgeclip.recipe import SCHEMES
 from profiles.device import Request, nothing_of
 from profiles.results import Latency, MeasuredRow, described
 from profiles.runners import executor_runner
 from profiles.runners.etdump import Trace, read_etdump
-from profiles.stats import StopRule, drift, half_width, median, median_interval, percentile
+from profiles.stats import StopRule, drift, half_width, median
 
 if TYPE_CHECKING:
     import numpy as np
@@ -172,7 +171,7 @@ def measure(
             load_cold_ms=runs.loads[0],
             load_warm_ms=median(runs.loads[1:]),
             first_ms=runs.first_ms,
-            latency_ms=latency(runs.timed),
+            latency_ms=Latency.of(runs.timed),
             peak_memory_mb=max(peaks) if peaks else None,
             noisy=unsteady(runs.timed, rule.within),
             operators_ms=_mean(runs.operators),
@@ -213,40 +212,18 @@ def check_embedding(found: np.ndarray, original: np.ndarray, artifact: Artifact)
     import numpy as np
 
     from edgeclip.verify.metrics import cosines
+    from edgeclip.verify.thresholds import threshold_of
 
     if found.shape != original.shape or not np.isfinite(found).all():
         raise NotRunnableError(f"{artifact.path}: computes no finite embedding of {original.shape[-1]} values there")
     cosine = float(cosines(found, original)[0])
-    if not cosine >= least_cosine(artifact):
+    least = threshold_of(artifact).cosine_min
+    if not cosine >= least:
         raise NotRunnableError(
             f"{artifact.path}: computes something else there: cosine {cosine:.5f} with the original's embedding, "
-            f"less than {least_cosine(artifact):g}; run `edgeclip verify` for where it differs"
+            f"less than {least:g}; run `edgeclip verify` for where it differs"
         )
     return cosine
-
-
-def least_cosine(artifact: Artifact) -> float:
-    """What `verify` asks of every embedding of this artifact."""
-    if artifact.scheme == "auto" and artifact.min_cosine is not None:
-        return artifact.min_cosine
-    named = [artifact.scheme]
-    if artifact.tower == "text" and artifact.token_table is not None and artifact.token_table in SCHEMES:
-        named.append(artifact.token_table)
-    return min(SCHEMES[name].threshold.cosine_min for name in named)
-
-
-def latency(values: list[float]) -> Latency:
-    """What a list of times in milliseconds says."""
-    ordered = sorted(values)
-    return Latency(
-        p50=percentile(ordered, 50),
-        p90=percentile(ordered, 90),
-        p99=percentile(ordered, 99),
-        min=ordered[0],
-        mean=math.fsum(ordered) / len(ordered),
-        n=len(ordered),
-        median_interval=median_interval(ordered),
-    )
 
 
 def unsteady(values: list[float], within: float) -> tuple[str, ...]:

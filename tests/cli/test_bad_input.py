@@ -375,7 +375,7 @@ def test_too_little_room_is_said_before_starting(cli, tmp_path, monkeypatch):
     import shutil
 
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr("edgeclip.extending.shutil.disk_usage", lambda path: usage._replace(free=1_000_000))
+    monkeypatch.setattr("edgeclip.needs.shutil.disk_usage", lambda path: usage._replace(free=1_000_000))
     result = cli("convert", "tinyclip-demo", "--target", "coreml", "--out", tmp_path / "b")
     assert result.status == 2
     assert "MB on the disk, 0 MB are free" in result.error

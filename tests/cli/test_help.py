@@ -51,7 +51,7 @@ def test_models_as_json(cli):
         (["convert"], "--target"),
         (["convert", "--target"], "--target"),
         (["convert", "--frob"], "--frob"),
-        (["convert", "mobileclip-so", "--target", "coreml"], "did you mean 'mobileclip-s0'?"),
+        (["convert", "mobilclip-s0", "--target", "coreml"], "did you mean 'mobileclip-s0'?"),
         (["convert", "--target", "corml"], "did you mean 'coreml'?"),
         (["convert", "--target", "coreml", "--scheme", "fp8"], "unknown scheme for coreml 'fp8'"),
         (["convert", "--target", "executorch", "--scheme", "pal4"], "known: fp32, fp16, w8, w8a8, w4, auto"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+from msgspec import structs
 
 from edgeclip.errors import InputError, UsageError
 from profiles.budgets import Limit, check, limits_of, read_budgets
@@ -52,6 +53,20 @@ def test_a_total_of_two_schemes_is_refused():
     rows = [measured(10.0), measured(4.0, tower="text"), measured(5.0, scheme="w8")]
     with pytest.raises(UsageError, match="several of one tower"):
         _held("total=14", profile_of(*rows))
+
+
+@pytest.mark.parametrize("text", ["20", "text=20"])
+def test_a_tower_without_a_figure_is_no_pass(text):
+    alone = structs.replace(profile_of(IMAGE), not_run={"executorch/xnnpack fp32 text": "the worker died"})
+    with pytest.raises(UsageError, match=r"nothing to hold the text tower against \(.*the worker died\)"):
+        _held(text, alone)
+    (line,) = _held("image=20", alone)
+    assert line.passed
+
+
+def test_a_tower_that_another_artifact_has_a_figure_of_is_held():
+    other = structs.replace(TWO, not_run={"coreml fp16 text": "Core ML is on macOS only"})
+    assert [line.passed for line in _held("20", other)] == [True, True]
 
 
 @pytest.mark.parametrize(("text", "found"), [("image=50", [40.0]), ("total=200", [100.0]), ("100", [40.0, 60.0])])

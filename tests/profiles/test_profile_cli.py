@@ -147,8 +147,9 @@ def test_errors_that_nothing_checks_are_not_said_to_be_checked(cli, known, bundl
 
 
 def test_errors_of_another_machine_name_it(cli, known, bundle_copy):
-    where = {"artifacts": 36, "processor": "Some CPU", "threads": 1}
-    known.found = profile_of(estimated(2.0, 1.6, 2.5), details={"checked": where})
+    where = {"artifacts": 36, "processor": "Some CPU", "threads": 1, "mean_percent": 8.0, "worst_percent": 20.0}
+    other = {**where, "processor": "Other CPU", "worst_percent": 30.0}
+    known.found = profile_of(estimated(2.0, 1.6, 2.5), details={"checked": [other, where]})
     out = cli("profile", bundle_copy).out
     assert "checked with 36 artifacts on Some CPU (1 thread), there off by 8 % in the mean, 20 % at worst" in out
 

@@ -18,8 +18,8 @@ import torch
 
 from converters.coreml.target import TARGET
 from edgeclip.data import scenes
+from edgeclip.data.clip_bpe import ClipBpe
 from edgeclip.data.preprocess import preprocess_image, to_pixels
-from edgeclip.data.tokenizer import ClipBpe
 from edgeclip.models import MODELS
 from edgeclip.models.seeded import seeded_pair
 from edgeclip.models.towers import ExportedTower, build_tower, export_tower, prepare_for_export

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from edgeclip.errors import HubError, InputError, NotRunnableError, UsageError
+from edgeclip.manifest import file_sha256
 from edgeclip.progress import silent
 from edgeclip.reference.qemu_arm64 import debian, download, elf, parts, place, setup
 from edgeclip.reference.qemu_arm64.parts import Wheel
@@ -190,7 +191,7 @@ def wheel(path: Path) -> Wheel:
     with zipfile.ZipFile(path, "w") as content:
         content.writestr("torch/__init__.py", "")
         content.writestr("torch/include/x.h", "")
-    return Wheel("torch", "1.0", path.name, download.sha256_of(path), 0.1, ("torch/include/*",))
+    return Wheel("torch", "1.0", path.name, file_sha256(path), 0.1, ("torch/include/*",))
 
 
 @pytest.fixture

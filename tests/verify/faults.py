@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from converters.coreml.layout import kinds
-from edgeclip.data.tokenizer import VOCAB_FILE
+from edgeclip.data.clip_bpe import VOCAB_FILE
 from edgeclip.manifest import MANIFEST_FILE, file_sha256
 from edgeclip.models import towers
 from edgeclip.spec import Tower

@@ -17,8 +17,8 @@ from torch.export import ExportedProgram
 
 from converters.coreml.target import TARGET
 from edgeclip.data import scenes
+from edgeclip.data.clip_bpe import ClipBpe
 from edgeclip.data.preprocess import preprocess_image
-from edgeclip.data.tokenizer import ClipBpe
 from edgeclip.models import MODELS
 from edgeclip.models.pair import EncoderPair
 from edgeclip.models.towers import ExportedTower, build_tower, example_input, export_tower, prepare_for_export
@@ -96,11 +96,12 @@ def lowered_module(module: nn.Module, how: Planted, path: Path) -> Path:
 
 
 def _tensor(name: str, change: Callable[[Tensor], Tensor]) -> Change:
-    """Overwrite one parameter or buffer of the layer."""
+    """Put another in place of one parameter or buffer of the layer, whose numbers are the original's too."""
 
     def apply(layer: nn.Module) -> None:
         value = getattr(layer, name)
-        value.copy_(change(value.clone()))
+        changed = change(value.clone())
+        setattr(layer, name, nn.Parameter(changed, requires_grad=False) if isinstance(value, nn.Parameter) else changed)
 
     return apply
 

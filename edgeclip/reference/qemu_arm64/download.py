@@ -11,18 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgeclip.errors import HubError
+from edgeclip.manifest import file_sha256
 
 _TIMEOUT_S = 60
 _CHUNK = 1 << 20
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def fetch_bytes(url: str) -> bytes:
@@ -37,7 +29,7 @@ def fetch_bytes(url: str) -> bytes:
 
 def fetch(url: str, path: Path, sha256: str, received: Callable[[float], None]) -> None:
     """Download to `path`, unless it is there with that hash. What fails half-way leaves no file."""
-    if path.is_file() and sha256_of(path) == sha256:
+    if path.is_file() and file_sha256(path) == sha256:
         received(path.stat().st_size)
         return
     path.parent.mkdir(parents=True, exist_ok=True)

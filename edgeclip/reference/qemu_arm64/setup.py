@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edgeclip.errors import HubError, InputError, MissingPackageError, NotRunnableError, UsageError
+from edgeclip.manifest import file_sha256
 from edgeclip.progress import Progress, Task, silent
 from edgeclip.reference.qemu_arm64 import debian, elf, parts, place
-from edgeclip.reference.qemu_arm64.download import sha256_of
 from edgeclip.reference.qemu_arm64.parts import Wheel
 
 _XNNPACK = "XnnpackBackend"
@@ -95,7 +95,7 @@ def _site(guest: Path, downloads: Path, progress: Progress, folder: Path) -> Non
 def _wheel(wheel: Wheel, downloads: Path) -> Path:
     """The file of a wheel, by pip, which knows the user's index, proxy and certificates, and checks the hash."""
     path = downloads / wheel.file
-    if path.is_file() and sha256_of(path) == wheel.sha256:
+    if path.is_file() and file_sha256(path) == wheel.sha256:
         return path
     path.unlink(missing_ok=True)
     wanted = downloads / f"{wheel.name}.txt"
