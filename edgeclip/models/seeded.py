@@ -118,7 +118,8 @@ def _drawn(name: str, parameter: Tensor, seed: int) -> Tensor:
     # NumPy's legacy generator: its stream is frozen (NEP 19).
     noise = np.random.RandomState(int.from_bytes(digest[:4], "little")).standard_normal(tuple(parameter.shape))
     values = torch.from_numpy(np.asarray(noise, np.float32)).reshape(parameter.shape)
-    if "gamma" in name or "layer_scale" in name:
+    # A ResNet's blocks have no layer scale: the factor of their last norm is one.
+    if "gamma" in name or "layer_scale" in name or (".layer" in name and name.endswith("bn3.weight")):
         return LAYER_SCALE * (1 + 0.1 * values)
     if parameter.ndim <= 1 and name.endswith("weight"):  # the factor of a normalisation layer
         return 1 + 0.1 * values
