@@ -33,6 +33,21 @@ def test_packages_import_only_downwards(package):
         assert ours <= ALLOWED[package], f"{path.relative_to(ROOT)} imports {ours - ALLOWED[package]}"
 
 
+def _modules(path: Path) -> set[str]:
+    """Modules of `converters` that a file imports anywhere, as `converters.coreml`."""
+    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [f"{node.module}.{alias.name}" for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names]
+    return {".".join(name.split(".")[:2]) for name in names if name.startswith("converters.")}
+
+
+@pytest.mark.parametrize("package", sorted(path.parent.name for path in (ROOT / "converters").glob("*/__init__.py")))
+def test_targets_do_not_import_each_other(package):
+    allowed = {f"converters.{package}", "converters.layout", "converters.limits"}
+    for path in (ROOT / "converters" / package).rglob("*.py"):
+        assert _modules(path) <= allowed, path.relative_to(ROOT)
+
+
 def _python(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
 

@@ -47,7 +47,7 @@ class CoreMLTarget:
     def rewrite(self, layout: str | None) -> Callable[[nn.Module], nn.Module] | None:
         if layout != "ane":
             return None
-        from converters.coreml.layout import for_neural_engine
+        from converters.layout import for_neural_engine
 
         return for_neural_engine
 

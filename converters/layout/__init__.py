@@ -6,7 +6,7 @@ module is rewritten how is a table by kind (`kinds`), filled by the files here. 
 
 from __future__ import annotations
 
-from converters.coreml.layout import blocks, fastvit, resnet, text, timm_vision, vision
-from converters.coreml.layout.towers import for_neural_engine
+from converters.layout import blocks, fastvit, resnet, text, timm_vision, vision
+from converters.layout.towers import for_neural_engine
 
 __all__ = ["blocks", "fastvit", "for_neural_engine", "resnet", "text", "timm_vision", "vision"]

@@ -19,8 +19,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from converters.coreml.layout.kinds import require
-from converters.coreml.layout.pointwise import pointwise
+from converters.layout.kinds import require
+from converters.layout.pointwise import pointwise
 
 
 class SplitAttention(nn.Module):

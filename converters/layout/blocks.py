@@ -17,10 +17,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from converters.coreml.layout.attention import SplitAttention, from_packed, from_torch
-from converters.coreml.layout.kinds import require, rewrites, rewritten
-from converters.coreml.layout.layer_norm import norm_into
-from converters.coreml.layout.pointwise import pointwise_linear
+from converters.layout.attention import SplitAttention, from_packed, from_torch
+from converters.layout.kinds import require, rewrites, rewritten
+from converters.layout.layer_norm import norm_into
+from converters.layout.pointwise import pointwise_linear
 
 
 class TokenBlock(nn.Module):

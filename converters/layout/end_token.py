@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from converters.coreml.layout.pointwise import pointwise
+from converters.layout.pointwise import pointwise
 
 
 class EndToken(nn.Module):

@@ -20,9 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from converters.coreml.layout.kinds import require, rewritten
-from converters.coreml.layout.layer_norm import norm_into
-from converters.coreml.layout.pointwise import pointwise, pointwise_linear
+from converters.layout.kinds import require, rewritten
+from converters.layout.layer_norm import norm_into
+from converters.layout.pointwise import pointwise, pointwise_linear
 
 
 class LatentPool(nn.Module):

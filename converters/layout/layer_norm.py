@@ -17,7 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from converters.coreml.layout.pointwise import per_channel
+from converters.layout.pointwise import per_channel
 
 
 class ChannelNorm(nn.Module):

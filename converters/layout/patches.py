@@ -17,8 +17,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from converters.coreml.layout.kinds import require
-from converters.coreml.neural_engine.refusals import MAX_KERNEL_WIDTH
+from converters.layout.kinds import require
+from converters.limits import MAX_KERNEL_WIDTH
 
 
 def patch_embedding(conv: nn.Conv2d) -> tuple[nn.Module, nn.Conv2d]:

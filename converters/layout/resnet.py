@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from converters.coreml.layout.attention import SplitAttention
-from converters.coreml.layout.kinds import rewrites
+from converters.layout.attention import SplitAttention
+from converters.layout.kinds import rewrites
 
 
 class AttentionPool(nn.Module):

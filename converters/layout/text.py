@@ -16,12 +16,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from converters.coreml.layout.attention import mask_of
-from converters.coreml.layout.blocks import TokenBlocks
-from converters.coreml.layout.end_token import EndToken
-from converters.coreml.layout.kinds import require, rewrites
-from converters.coreml.layout.layer_norm import norm_into
-from converters.coreml.layout.pointwise import projection
+from converters.layout.attention import mask_of
+from converters.layout.blocks import TokenBlocks
+from converters.layout.end_token import EndToken
+from converters.layout.kinds import require, rewrites
+from converters.layout.layer_norm import norm_into
+from converters.layout.pointwise import projection
 
 
 class FixedColumn(nn.Module):

@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from converters.coreml.layout.attention import SplitAttention
-from converters.coreml.layout.blocks import TokenBlock
-from converters.coreml.layout.kinds import require, rewrites, rewritten
-from converters.coreml.layout.latent_pool import latent_head, perceptron
-from converters.coreml.layout.layer_norm import channel_norm, norm_into
-from converters.coreml.layout.patches import patch_embedding
-from converters.coreml.layout.pointwise import pointwise_linear
+from converters.layout.attention import SplitAttention
+from converters.layout.blocks import TokenBlock
+from converters.layout.kinds import require, rewrites, rewritten
+from converters.layout.latent_pool import latent_head, perceptron
+from converters.layout.layer_norm import channel_norm, norm_into
+from converters.layout.patches import patch_embedding
+from converters.layout.pointwise import pointwise_linear
 
 
 class PatchMaps(nn.Sequential):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from converters.coreml.layout.kinds import RefusedError, rewrites, rewritten
-from converters.coreml.layout.normalisation import Normalisation, deviation_into
-from converters.coreml.layout.unit_length import unit_length
+from converters.layout.kinds import RefusedError, rewrites, rewritten
+from converters.layout.normalisation import Normalisation, deviation_into
+from converters.layout.unit_length import unit_length
 from edgeclip.errors import ConversionError
 from edgeclip.models.towers import ImageTower, TextTower, with_shared_numbers
 

@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from converters.coreml.layout.blocks import TokenBlocks
-from converters.coreml.layout.kinds import require, rewrites
-from converters.coreml.layout.layer_norm import channel_norm, norm_into
-from converters.coreml.layout.patches import patch_embedding
-from converters.coreml.layout.pointwise import projection
+from converters.layout.blocks import TokenBlocks
+from converters.layout.kinds import require, rewrites
+from converters.layout.layer_norm import channel_norm, norm_into
+from converters.layout.patches import patch_embedding
+from converters.layout.pointwise import projection
 
 Pick = Callable[[Tensor], Tensor]
 

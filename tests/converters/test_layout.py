@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from converters.coreml.layout import for_neural_engine
-from converters.coreml.layout.kinds import FITTING, HOLDING, REWRITES
+from converters.layout import for_neural_engine
+from converters.layout.kinds import FITTING, HOLDING, REWRITES
 from edgeclip.errors import ConversionError
 from edgeclip.models import MODELS
 from edgeclip.models.seeded import seeded_pair

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from converters.coreml.layout import for_neural_engine
 from converters.coreml.neural_engine.lint import lint_package
 from converters.coreml.target import TARGET
+from converters.layout import for_neural_engine
 from edgeclip.data.preprocess import to_pixels
 from edgeclip.models import MODELS
 from edgeclip.models.seeded import seeded_pair

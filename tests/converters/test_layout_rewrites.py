@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from converters.coreml.layout.attention import from_packed, from_torch, mask_of
-from converters.coreml.layout.end_token import EndToken
-from converters.coreml.layout.kinds import RefusedError, rewritten
-from converters.coreml.layout.layer_norm import ChannelNorm, channel_norm, norm_into
-from converters.coreml.layout.normalisation import Normalisation, deviation_into
-from converters.coreml.layout.patches import patch_embedding
-from converters.coreml.layout.pointwise import pointwise_linear, projection
-from converters.coreml.layout.unit_length import unit_length
+from converters.layout.attention import from_packed, from_torch, mask_of
+from converters.layout.end_token import EndToken
+from converters.layout.kinds import RefusedError, rewritten
+from converters.layout.layer_norm import ChannelNorm, channel_norm, norm_into
+from converters.layout.normalisation import Normalisation, deviation_into
+from converters.layout.patches import patch_embedding
+from converters.layout.pointwise import pointwise_linear, projection
+from converters.layout.unit_length import unit_length
 from edgeclip.models.hybrid_text import Attention, RepMixerBlock, TransformerBlock
 from edgeclip.models.torchvision_shim import declare_torchvision_ops
 from edgeclip.models.towers import FINITE_MASK

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from converters.coreml.layout import for_neural_engine
 from converters.executorch.passes import apply_passes
+from converters.layout import for_neural_engine
 from edgeclip.manifest import Bundle
 from edgeclip.models import MODELS
 from edgeclip.models.seeded import seeded_pair

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from converters.coreml.layout import for_neural_engine
+from converters.layout import for_neural_engine
 from edgeclip.models.seeded import seeded_pair
 from edgeclip.models.towers import build_tower, prepare_for_export
 from edgeclip.models.weights import tensors_sha256

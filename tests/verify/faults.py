@@ -19,7 +19,7 @@ import pytest
 import torch
 from torch import nn
 
-from converters.coreml.layout import kinds
+from converters.layout import kinds
 from edgeclip.data.clip_bpe import VOCAB_FILE
 from edgeclip.manifest import MANIFEST_FILE, file_sha256
 from edgeclip.models import towers

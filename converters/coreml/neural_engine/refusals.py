@@ -17,9 +17,9 @@ from converters.coreml.neural_engine.sources import (
     TYPED,
     WHISPERKIT,
 )
+from converters.limits import MAX_KERNEL_WIDTH
 
 MAX_RANK = 5
-MAX_KERNEL_WIDTH = 13
 MAX_WIDTH = 16384  # of the last two axes
 MAX_CHANNELS = 65536
 

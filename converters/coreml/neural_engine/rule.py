@@ -36,7 +36,7 @@ class Rule:
     remedy: Remedy | None = None
 
 
-# One option each; `converters.coreml.layout` has the rewrites.
+# One option each; `converters.layout` has the rewrites.
 CONVOLUTIONS = Remedy("--layout ane", "projections become 1x1 convolutions in channels-first layout")
 HEADS = Remedy("--layout ane", "attention is split per head, with softmax over axis 1")
 END_TOKEN = Remedy("--layout ane", "the end token is picked by a product with a one-hot row")
