@@ -15,9 +15,10 @@ from typing import Protocol
 class Operation:
     """One operation that runs.
 
-    name: its type, as the format names it. unit: where it runs: "ne" (Neural Engine), "cpu", "xnnpack" (in an XNNPACK delegate)
-    or "portable" (an ExecuTorch kernel outside of delegates). macs: multiply-adds. weight_bytes: of the constants that it
-    reads, as they are stored; weight_values: how many numbers these are. activation_bytes: of what it reads and writes beside.
+    name: its type, as the format names it. unit: where it runs: "ne" (Neural Engine), "cpu", "xnnpack" (in an XNNPACK
+    delegate), "portable" (an ExecuTorch kernel outside of delegates) or "any" (the device decides). macs: multiply-adds.
+    weight_bytes: of the constants that it reads, as they are stored; weight_values: how many numbers these are.
+    activation_bytes: of what it reads and writes beside.
 
     kernel, sizes: what its speed depends on where a processor's kernels were timed, see `profiles.estimates.kernels`; empty
     for a format whose kernels nobody can time here.

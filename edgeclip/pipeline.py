@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,11 +42,14 @@ from edgeclip.spec import TOWERS, ModelSpec, Scoring, Tower
 from edgeclip.target import Context, JoiningTarget, Lowered, Part, Target, resolved
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from edgeclip.models.towers import ExportedTower
     from edgeclip.models.weights import LoadedModel
 
 GOLDEN_FILE = "golden.npz"
 LICENCE_FILE = "LICENSE.txt"
-_TOOLS = ("edgeclip", "torch", "coremltools", "executorch", "openvino", "open_clip_torch", "timm", "numpy")
+_TOOLS = ("edgeclip", "torch", "open_clip_torch", "timm", "numpy")  # beside those of targets
 
 
 @dataclass(frozen=True)
@@ -150,26 +153,24 @@ def _write_files(folder: Path, loaded: LoadedModel) -> tuple[FileEntry, ...]:
 
 
 def _lower_all(loaded: LoadedModel, jobs: list[_Job], folder: Path, samples: Samples, progress: Progress) -> Iterator[Artifact]:
-    """Lower each tower for every target; targets that take it as it is share one export."""
+    """Lower each tower for every target; targets that rewrite it in the same way, or not at all, share one export."""
     from edgeclip.models.towers import export_tower
 
     waiting: dict[str, list[Part]] = {}  # by target: towers that go into one file
     for tower in TOWERS:
-        shared = None
+        shared: dict[Callable[[nn.Module], nn.Module] | None, ExportedTower] = {}
         for job in jobs:
             if job.tower != tower:
                 continue
             recipe = job.recipe(loaded.spec.name, loaded.space_id)
             rewrite = job.target.rewrite(recipe.layout)
-            exported = shared if rewrite is None else None
-            if exported is None:
+            if rewrite not in shared:
                 how = f" ({recipe.layout} layout)" if rewrite else ""
                 with progress(f"exporting the {tower} tower{how}"):
-                    exported = export_tower(loaded.pair, loaded.spec, tower, rewrite)
-            shared = exported if rewrite is None else shared
+                    shared[rewrite] = export_tower(loaded.pair, loaded.spec, tower, rewrite)
             context = _context(loaded, job, jobs, samples, progress)
             parts = waiting.setdefault(job.target.name, [])
-            parts.append(Part(exported, recipe, artifact_metadata(loaded, tower, recipe.scheme), context))
+            parts.append(Part(shared[rewrite], recipe, artifact_metadata(loaded, tower, recipe.scheme), context))
             if not recipe.single_file or tower == TOWERS[-1]:
                 yield from _lower(loaded, job, parts, folder, samples)
                 parts.clear()
@@ -309,7 +310,7 @@ def scoring(loaded: LoadedModel) -> Scoring:
 def tool_versions() -> dict[str, str]:
     """Versions of the packages that decide the bytes of artifacts."""
     versions = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for package in _TOOLS:
+    for package in (*_TOOLS, *(package for plugin in TARGETS.values() for package in plugin.packages)):
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

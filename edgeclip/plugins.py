@@ -14,7 +14,10 @@ from edgeclip.registry import Registry
 
 @dataclass(frozen=True)
 class Plugin:
-    """One part: `package.module:OBJECT`, and the packages it cannot do without."""
+    """One part: `package.module:OBJECT`, and the packages it cannot do without.
+
+    packages: as the package index calls those that decide what a part makes or measures, for the record of versions.
+    """
 
     name: str
     where: str
@@ -22,6 +25,8 @@ class Plugin:
     requires: tuple[str, ...] = ()
     platform: str | None = None  # `sys.platform` it exists on, if not all
     extra: str | None = None  # of edgeclip, which brings the packages
+    made_for: str | None = None  # where the packages exist, in words, if not everywhere
+    packages: tuple[str, ...] = ()
     missing_by: str | None = None  # `package.module:function` that says what else is missing; imports nothing heavy
     on_request: bool = False  # takes too long to be used unless it is asked for by name
 
@@ -37,7 +42,8 @@ class Plugin:
         for package in self.requires:
             if importlib.util.find_spec(package) is None:
                 wanted = f'"edgeclip[{self.extra}]"' if self.extra else package
-                return f"package {package} is not installed: pip install {wanted}"
+                where = "" if self.made_for is None else f" ({self.made_for})"
+                return f"package {package} is not installed: pip install {wanted}{where}"
         if self.missing_by is not None:
             found = _imported(self.missing_by)()
             return None if found is None else str(found)
@@ -65,13 +71,32 @@ TARGETS: Registry[Plugin] = Registry("target")
 RUNTIMES: Registry[Plugin] = Registry("runtime")  # in the order in which `classify` prefers them
 # What `profile --device` takes, without what follows its colon; a device with a file in `profiles/devices` needs no row.
 DEVICES: Registry[Plugin] = Registry("device")
+ENGINES: Registry[Plugin] = Registry("runtime")  # by runtime: how `profile` times it on this machine
 OPERATIONS: Registry[Plugin] = Registry("operations")  # by target: lists what an artifact does, see `edgeclip.operations`
 PLACEMENTS: Registry[Plugin] = Registry("placement")  # by target: which operations an accelerator would run
 REPORTS: Registry[Plugin] = Registry("format")  # what `report --format` takes
 
+_COREAI = ("coreai", "coreai_torch", "coreai_opt")
+_COREAI_PACKAGES = ("coreai-core", "coreai-torch", "coreai-opt")
+_COREAI_MADE_FOR = "for Python 3.11 and later on Linux x86-64 and on macOS 26 with Apple silicon"
+
 for _plugin in (
-    Plugin("coreml", "converters.coreml.target:TARGET", "Core ML .mlpackage for iOS and macOS", ("coremltools",)),
-    Plugin("executorch", "converters.executorch.target:TARGET", "ExecuTorch .pte for Android and iOS", ("executorch",)),
+    Plugin(
+        "coreml",
+        "converters.coreml.target:TARGET",
+        "Core ML .mlpackage for iOS and macOS",
+        ("coremltools",),
+        packages=("coremltools",),
+    ),
+    Plugin(
+        "executorch",
+        "converters.executorch.target:TARGET",
+        "ExecuTorch .pte for Android and iOS",
+        ("executorch",),
+        packages=("executorch", "openvino"),
+    ),
+    # What is in an artifact's manifest can be read anywhere; to convert and to look inside takes what its runtime takes.
+    Plugin("coreai", "converters.coreai.target:TARGET", "Core AI .aimodel for iOS 27 and later", packages=_COREAI_PACKAGES),
 ):
     TARGETS.add(_plugin.name, _plugin)
 
@@ -85,6 +110,14 @@ for _plugin in (
         platform="darwin",
     ),
     Plugin("mil", "edgeclip.reference.mil.runtime:RUNTIME", "our ML Program interpreter, on any system", ("coremltools",)),
+    Plugin(
+        "coreai",
+        "edgeclip.reference.coreai_runtime:RUNTIME",
+        "Core AI's own runtime, on Linux its portable one",
+        _COREAI,
+        extra="coreai",
+        made_for=_COREAI_MADE_FOR,
+    ),
     Plugin("torch", "edgeclip.reference.torch_runtime:RUNTIME", "the original model in PyTorch", ("torch",)),
     Plugin(
         "qemu-arm64",
@@ -112,6 +145,15 @@ for _plugin in (
 ):
     DEVICES.add(_plugin.name, _plugin)
 
+for _plugin in (
+    Plugin("executorch", "profiles.runners.host_engines:EXECUTORCH", "", packages=("executorch", "torch")),
+    Plugin("coreml", "profiles.runners.host_engines:COREML", "", packages=("coremltools",)),
+    Plugin("mil", "profiles.runners.host_engines:MIL", "", packages=("coremltools", "torch")),
+    Plugin("coreai", "profiles.runners.host_coreai:ENGINE", "", packages=("coreai-core",)),
+    Plugin("torch", "profiles.runners.host_engines:TORCH", "", packages=("torch",)),
+):
+    ENGINES.add(_plugin.name, _plugin)
+
 # What `edgeclip profile` calls: bundle and options -> an outcome.
 PROFILER = Plugin("profile", "profiles.session:profile", "times a bundle on a device and holds it against limits")
 
@@ -123,6 +165,7 @@ PLACEMENTS.add(
 for _plugin in (
     Plugin("coreml", "converters.coreml.operations:operations", "operations of an .mlpackage", ("coremltools",)),
     Plugin("executorch", "converters.executorch.operations:operations", "operations of a .pte", ("executorch",)),
+    Plugin("coreai", "converters.coreai.operations:operations", "operations of an .aimodel", _COREAI, extra="coreai"),
 ):
     OPERATIONS.add(_plugin.name, _plugin)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeclip.reference.executorch_worker import processors
+from edgeclip.reference.worker import processors
 
 _CPUFREQ = Path("/sys/devices/system/cpu/cpu0/cpufreq")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
+from edgeclip.plugins import RUNTIMES
 from profiles.results import Change, CountedProfile, EstimatedRow, MeasuredRow, Profile, Row, artifact_label, label
 
 Table: TypeAlias = tuple[Sequence[str], list[tuple[str, ...]], Sequence[int]]  # header, rows, columns to align right
@@ -119,7 +120,8 @@ def _rows(profile: Profile) -> Iterator[str]:
     for row in profile.rows:
         if isinstance(row, MeasuredRow):
             if row.reference:
-                yield f"* {label(row)}: a reference to check numbers with; no speed of any device"
+                what = RUNTIMES[row.runtime].summary
+                yield f"* {label(row)}: {what}: a reference to check numbers with; no speed of any device"
             if row.noisy:
                 yield f"* {label(row)}: noisy: {'; '.join(row.noisy)}"
         if row.operators_ms:

@@ -42,7 +42,7 @@ def test_a_miss_suggests_the_nearest_and_lists_all(table, name, nearest):
 
 
 def test_a_miss_far_from_everything_only_lists():
-    with pytest.raises(UsageError, match="unknown runtime 'zzz': known: executorch, coreml, mil, torch, qemu-arm64"):
+    with pytest.raises(UsageError, match="unknown runtime 'zzz': known: executorch, coreml, mil, coreai, torch, qemu-arm64"):
         RUNTIMES["zzz"]
 
 
@@ -51,6 +51,11 @@ def test_a_plugin_says_what_to_install():
     assert not plugin.available
     with pytest.raises(MissingPackageError, match="later: package no_such_package_here is not installed: pip install"):
         plugin.load()
+
+
+def test_a_plugin_says_where_its_packages_exist():
+    plugin = Plugin("later", "nowhere:X", "", ("no_such_package_here",), extra="later", made_for="for one system")
+    assert plugin.missing() == 'package no_such_package_here is not installed: pip install "edgeclip[later]" (for one system)'
 
 
 def test_core_ml_itself_exists_on_macos_only(monkeypatch):

@@ -111,6 +111,9 @@ def _print_artifact(artifact: dict[str, Any], content: dict[str, Any]) -> None:
         share = content["delegated_percent"] if artifact["delegated_percent"] is None else artifact["delegated_percent"]
         shares = ", ".join(f"{count} x {name}" for name, count in content["delegates"].items())
         click.echo(f"  delegates: {shares}" + ("" if share is None else f", {share:.0f} % of the ops"))
+    if "unread" in content:
+        click.echo(f"  not looked into: {content['unread']}")
+        return
     ops = list(content["ops"].items())
     rest = f", and {len(ops) - _OPS_SHOWN} more kinds" if len(ops) > _OPS_SHOWN else ""
     click.echo(f"  ops: {', '.join(f'{count} {name}' for name, count in ops[:_OPS_SHOWN])}{rest}")

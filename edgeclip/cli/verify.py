@@ -14,7 +14,8 @@ from edgeclip.errors import InputError
 from edgeclip.plugins import RUNTIMES
 
 if TYPE_CHECKING:
-    from edgeclip.verify.compare import Row, VerifyResult
+    from edgeclip.verify.compare import VerifyResult
+    from edgeclip.verify.rows import Row
 
 
 @click.command("verify")
@@ -98,6 +99,7 @@ def _print(result: VerifyResult) -> None:
         [_cells(row) for row in result.rows],
         right=(2, 3, 4, 5, 6, 7),
     )
+    _print_agreement(result)
     for row in result.rows:
         for failure in row.failures:
             click.echo(f"FAILED {_label(row)}: {_explain(row, failure)}")
@@ -113,6 +115,25 @@ def _print(result: VerifyResult) -> None:
     if result.skipped:
         click.echo(f"not run: {', '.join(result.skipped)}")
     click.echo(f"\n{len(result.images)} pictures, {result.texts} texts: {_verdict(result)}")
+
+
+def _print_agreement(result: VerifyResult) -> None:
+    """For each tower a square of smallest cosines, where several results of it can be held against each other."""
+    from edgeclip.verify.agreement import name
+
+    for tower in dict.fromkeys(pair.tower for pair in result.agreement):
+        rows = [row for row in result.rows if row.tower == tower and row.cosine_min is not None]
+        names = [name(row) for row in rows]
+        cosines = {("torch", name(row)): row.cosine_min for row in rows}
+        cosines |= {(pair.first, pair.second): pair.cosine_min for pair in result.agreement if pair.tower == tower}
+        table = []
+        for this in names:
+            found = (cosines.get((other, this), cosines.get((this, other))) for other in ("torch", *names))
+            table.append((this, *("-" if cosine is None else f"{cosine:.7f}" for cosine in found)))
+        click.echo("")
+        print_table((f"{tower}, cosine min", "torch", *names), table, right=range(1, len(names) + 2))
+    if result.agreement:
+        click.echo("")
 
 
 def _verdict(result: VerifyResult) -> str:

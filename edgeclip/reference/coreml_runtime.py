@@ -12,7 +12,7 @@ import numpy as np
 from edgeclip.data.preprocess import to_pixels
 from edgeclip.errors import BundleError
 from edgeclip.manifest import Artifact, Bundle
-from edgeclip.reference.runtime import Runner
+from edgeclip.reference.runtime import Runner, Runtime
 
 # Mode -> name of a `coremltools.ComputeUnit`, the default first. `ne` leaves the GPU out, as most apps on phones do.
 COMPUTE_UNITS = {"all": "ALL", "cpu": "CPU_ONLY", "ne": "CPU_AND_NE"}
@@ -65,7 +65,7 @@ class CoreMLRunner(Runner):
         return np.asarray(results[self._output.name], np.float32)
 
 
-class CoreMLRuntime:
+class CoreMLRuntime(Runtime):
     """Runs Core ML artifacts with `MLModel.predict`; a mode is the set of compute units that Core ML may choose from."""
 
     name = "coreml"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from types import TracebackType
-from typing import Protocol
 
 import numpy as np
 from typing_extensions import Self
 
+from edgeclip.errors import NotRunnableError
 from edgeclip.manifest import Artifact, Bundle
 
 NATIVE: tuple[str, ...] = ("native",)
@@ -36,13 +36,27 @@ class Runner(ABC):
         self.close()
 
 
-class Runtime(Protocol):
-    """Loads towers."""
+class Runtime(ABC):
+    """Loads towers. patience_s: how long `verify` lets it run one artifact, which decides on how many samples; None: on all."""
 
     name: str
+    patience_s: float | None = None
 
     def modes(self, scheme: str) -> tuple[str, ...]:
         """The ways to run artifacts of a scheme, the one that is verified by default first."""
+        return NATIVE
 
+    @abstractmethod
     def open(self, bundle: Bundle, artifact: Artifact, mode: str) -> Runner:
         """Load an artifact, after checking its hash. Raises BundleError if it is damaged."""
+
+
+class Absent(Runtime):
+    """Stands for a runtime that is not here: nothing runs in it, and it says why."""
+
+    def __init__(self, name: str, why: str) -> None:
+        self.name = name
+        self._why = why
+
+    def open(self, bundle: Bundle, artifact: Artifact, mode: str) -> Runner:
+        raise NotRunnableError(f"{bundle.path / artifact.path}: {self.name}: {self._why}")

@@ -10,7 +10,7 @@ from edgeclip.manifest import Artifact, Bundle
 from edgeclip.models.originals import load_original
 from edgeclip.models.towers import build_tower
 from edgeclip.models.weights import LoadedModel
-from edgeclip.reference.runtime import NATIVE, Runner
+from edgeclip.reference.runtime import Runner, Runtime
 from edgeclip.spec import Tower
 
 
@@ -26,13 +26,10 @@ class TorchRunner(Runner):
         return torch.cat(rows).numpy()
 
 
-class TorchRuntime:
+class TorchRuntime(Runtime):
     """Runs the original in place of an artifact of the same tower."""
 
     name = "torch"
-
-    def modes(self, scheme: str) -> tuple[str, ...]:
-        return NATIVE
 
     def open(self, bundle: Bundle, artifact: Artifact, mode: str) -> Runner:
         return original_runner(load_original(bundle.manifest), artifact.tower)

@@ -9,7 +9,6 @@ trusts the bundle.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,52 +20,25 @@ from PIL import Image
 from edgeclip.data.preprocess import preprocess_image
 from edgeclip.data.reference_tokenizer import reference_ids
 from edgeclip.data.tokenizer import load_tokenizer
-from edgeclip.errors import BundleError, InputError, NotRunnableError, UsageError
+from edgeclip.errors import BundleError, InputError, UsageError
 from edgeclip.extending import RESULT_FILE
 from edgeclip.manifest import Artifact, Bundle
 from edgeclip.models.originals import load_original
 from edgeclip.models.weights import LoadedModel
 from edgeclip.plugins import RUNTIMES, TARGETS
 from edgeclip.progress import Progress, silent
-from edgeclip.recipe import DEGENERATE_COSINE, SCHEMES, UNIT_TOLERANCE
-from edgeclip.reference.runtime import Runtime
+from edgeclip.recipe import SCHEMES
+from edgeclip.reference.runtime import NATIVE, Absent, Runtime
 from edgeclip.reference.torch_runtime import original_runner
-from edgeclip.spec import TOWERS, Tower
+from edgeclip.spec import TOWERS
 from edgeclip.target import Target
+from edgeclip.verify.agreement import Pair, agreement
 from edgeclip.verify.contract import contract_differences, file_differences
 from edgeclip.verify.diagnose import INTERPRETER, Diagnosis, Sample, can_be_traced
-from edgeclip.verify.metrics import between_input_cosine, compare
+from edgeclip.verify.rows import Row, run
 from edgeclip.verify.samples import TEXTS, default_images, images_below, texts_in
-from edgeclip.verify.thresholds import threshold_of
 from edgeclip.verify.trace_files import write_trace
 from edgeclip.whole_file import write_whole
-
-
-@dataclass(frozen=True)
-class Row:
-    """One artifact in one runtime and mode. Numbers are None where there are none; `error` says why it could not be run.
-
-    passed: None where nothing here can run it, so that it neither passed nor failed.
-    """
-
-    tower: Tower
-    target: str
-    backend: str | None
-    scheme: str
-    runtime: str
-    mode: str
-    samples: int
-    sha256: str
-    cosine_min: float | None
-    cosine_mean: float | None
-    max_abs_error: float | None
-    between_input_cosine: float
-    rank_agreement: float | None
-    length_error: float | None
-    threshold: dict[str, float | str | None]
-    passed: bool | None
-    failures: tuple[str, ...] = ()
-    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +48,7 @@ class VerifyResult:
     `passed` only if every row did. `not_run` are artifacts whole in themselves that nothing here can run.
     `first_divergence` is of the first Core ML artifact that failed. `skipped` are artifacts that were not run because the
     caller asked for one runtime or mode. `traces` are the files that were written because the caller asked for them.
+    `agreement` is of the artifacts of a tower among each other.
     """
 
     passed: bool
@@ -87,6 +60,7 @@ class VerifyResult:
     skipped: tuple[str, ...] = ()
     traces: tuple[str, ...] = ()
     not_run: tuple[str, ...] = ()
+    agreement: tuple[Pair, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -138,20 +112,20 @@ def verify(
             originals[tower] = original_runner(loaded, tower).encode(roads[tower].reference)
     with progress("checking the manifest against the files"):
         contract = (*contract_differences(bundle, loaded), *file_differences(bundle, loaded))
-    rows, worst = [], []
+    ran, worst = [], []
     for artifact, engine, how in plan:
         with progress(f"verifying {artifact.label} in {engine.name} ({how})"):
-            row, index = _row(bundle, artifact, engine, how, roads[artifact.tower].bundle, originals)
-        rows.append(row)
-        name = (names if artifact.tower == "image" else lines)[index]
-        worst.append(_sample(name, roads[artifact.tower], originals[artifact.tower], index))
+            ran.append(run(bundle, artifact, engine, how, roads[artifact.tower].bundle, originals))
+        name = (names if artifact.tower == "image" else lines)[ran[-1].worst]
+        worst.append(_sample(name, roads[artifact.tower], originals[artifact.tower], ran[-1].worst))
     diagnosis = Diagnosis(bundle, loaded)
-    rows = _operations_checked(diagnosis, plan, rows, worst, progress)
+    rows = _operations_checked(diagnosis, plan, [one.row for one in ran], worst, progress)
     divergence, traces = _look_inside(diagnosis, plan, rows, worst, trace, progress)
     return VerifyResult(
         passed=all(row.passed for row in rows) and not contract,
         not_run=tuple(artifact.label for (artifact, _, _), row in zip(plan, rows, strict=True) if row.passed is None),
         rows=tuple(rows),
+        agreement=agreement(ran),
         first_divergence=divergence,
         traces=traces,
         contract=contract,
@@ -233,13 +207,28 @@ def _plan(bundle: Bundle, runtime: str | None, mode: str | None) -> tuple[list[_
             modes = engine.modes(artifact.scheme)
             if mode is None or mode in modes:
                 plan.append((artifact, engine, mode or modes[0]))
+    found = bool(plan)
+    if runtime is None and mode is None:
+        plan = _with_absent(bundle, plan)
     planned = {artifact.key for artifact, _, _ in plan}
     skipped = tuple(artifact.label for artifact in bundle.manifest.artifacts if artifact.key not in planned)
     chosen = "".join(f" --{n} {v}" for n, v in (("runtime", runtime), ("mode", mode)) if v)
-    if not plan or (skipped and not chosen):
-        which = ", ".join(skipped) or "a bundle without artifacts"
+    if not found:
+        which = ", ".join(artifact.label for artifact in bundle.manifest.artifacts) or "a bundle without artifacts"
         raise UsageError(f"{bundle.path}: cannot be run here{' with' + chosen if chosen else ''}: {which}")
     return plan, skipped
+
+
+def _with_absent(bundle: Bundle, plan: list[_Planned]) -> list[_Planned]:
+    """The plan in the order of the manifest, with what nothing here runs, which is then not verified and says so."""
+    complete: list[_Planned] = []
+    for artifact in bundle.manifest.artifacts:
+        mine = [planned for planned in plan if planned[0].key == artifact.key]
+        if not mine:
+            name = next(name for name in TARGETS[artifact.target].load().runtimes if not RUNTIMES[name].on_request)
+            mine = [(artifact, Absent(name, str(RUNTIMES[name].missing())), NATIVE[0])]
+        complete += mine
+    return complete
 
 
 def _image_inputs(
@@ -259,57 +248,6 @@ def _image_inputs(
 def _text_inputs(bundle: Bundle, loaded: LoadedModel, texts: list[str]) -> _Roads:
     tokenizer = load_tokenizer(bundle)
     return _Roads(reference_ids(texts, loaded.tokenizer), tokenizer(texts))
-
-
-def _row(
-    bundle: Bundle, artifact: Artifact, engine: Runtime, mode: str, given: np.ndarray, originals: dict[Tower, np.ndarray]
-) -> tuple[Row, int]:
-    """The row of an artifact, and the index of the sample that it gets most wrong."""
-    original, other = originals[artifact.tower], originals["text" if artifact.tower == "image" else "image"]
-    threshold = threshold_of(artifact)
-    common: dict[str, Any] = {
-        "tower": artifact.tower,
-        "target": artifact.target,
-        "backend": artifact.backend,
-        "scheme": artifact.scheme,
-        "runtime": engine.name,
-        "mode": mode,
-        "samples": len(original),
-        "sha256": artifact.sha256,
-        "threshold": {**asdict(threshold), "between_input_cosine": DEGENERATE_COSINE, "length_error": UNIT_TOLERANCE},
-    }
-    worst = 0
-    try:
-        with engine.open(bundle, artifact, mode) as runner:
-            converted = runner.encode(given)
-        if converted.shape != original.shape:
-            raise BundleError(f"{artifact.path}: gives {list(converted.shape)}, the original {list(original.shape)}")
-        # NaN counts as the largest; of equal errors the first.
-        worst = int(np.abs(original - converted).max(axis=1).argmax())
-        if not np.isfinite(converted).all():
-            raise BundleError(f"{artifact.path}: gives values that are not finite (overflow?)")
-    except (BundleError, NotRunnableError) as error:
-        nothing: dict[str, Any] = dict.fromkeys(
-            ("cosine_min", "cosine_mean", "max_abs_error", "rank_agreement", "length_error")
-        )
-        nothing["between_input_cosine"] = between_input_cosine(original)
-        if isinstance(error, NotRunnableError):
-            return Row(**common, **nothing, passed=None, error=str(error)), worst
-        return Row(**common, **nothing, passed=False, failures=("error",), error=str(error)), worst
-    agreement = compare(original, converted, other)
-    failures = [
-        name
-        for name, holds in (
-            ("cosine_min", agreement.cosine_min >= threshold.cosine_min),
-            ("max_abs_error", threshold.max_abs_error is None or agreement.max_abs_error <= threshold.max_abs_error),
-            ("rank_agreement", threshold.rank_agreement is None or not agreement.rank_agreement < threshold.rank_agreement),
-            ("length_error", agreement.length_error <= UNIT_TOLERANCE),
-            ("between_input_cosine", agreement.between_input_cosine <= DEGENERATE_COSINE),
-        )
-        if not holds
-    ]
-    numbers: dict[str, Any] = {name: None if math.isnan(value) else value for name, value in asdict(agreement).items()}
-    return Row(**common, **numbers, passed=not failures, failures=tuple(failures)), worst
 
 
 def record(path: Path, result: VerifyResult) -> None:

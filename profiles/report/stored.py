@@ -30,7 +30,7 @@ class Threshold(Struct, frozen=True):
 
 
 class Check(Struct, frozen=True, kw_only=True):
-    """A row of `verify.json`, as far as it is shown; `edgeclip.verify.compare.Row` has all of it."""
+    """A row of `verify.json`, as far as it is shown; `edgeclip.verify.rows.Row` has all of it."""
 
     tower: Tower
     target: str

@@ -1,4 +1,4 @@
-"""What runs an artifact in a worker: for each runtime, what to import beforehand and how to load.
+"""What runs an artifact in a worker: for each runtime (`plugins.ENGINES`), what to import beforehand and how to load.
 
 `load` gives a function that runs one inference and returns its output as it is, so that nothing but the inference is timed.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeclip.errors import NotRunnableError
+from edgeclip.plugins import ENGINES, RUNTIMES
 from profiles.runners.host_messages import Job
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ class Engine:
         return bool(self.targets)
 
 
-def _imports(*names: str) -> Callable[[], object]:
+def imports(*names: str) -> Callable[[], object]:
+    """Imports modules when it is called."""
     return lambda: [importlib.import_module(name) for name in names]
 
 
@@ -92,7 +94,7 @@ def _import_original() -> None:
     from edgeclip.models.torchvision_shim import declare_torchvision_ops
 
     declare_torchvision_ops()
-    _imports("open_clip", "edgeclip.models.originals", "numpy.random")()  # a loader would import the first at its first model
+    imports("open_clip", "edgeclip.models.originals", "numpy.random")()  # a loader would import the first at its first model
 
 
 def _load_torch(job: Job) -> Infer:
@@ -117,7 +119,6 @@ def _load_torch(job: Job) -> Infer:
 def _load_by_runtime(job: Job) -> Infer:
     """Through the class that `verify` and `classify` use, which checks the hash once more."""
     from edgeclip.manifest import Bundle
-    from edgeclip.plugins import RUNTIMES
 
     bundle = Bundle.open(Path(job.bundle))
     artifact, runtime = bundle.manifest.artifacts[job.index], RUNTIMES[job.runtime].load()
@@ -130,24 +131,33 @@ def _import_executorch() -> None:
     from edgeclip.reference.executorch_library import load_library
 
     load_library()
-    _imports("numpy.random")()  # for samples
+    imports("numpy.random")()  # for samples
 
 
-ENGINES = {
-    "executorch": Engine(("executorch",), _import_executorch, _prepare_executorch, _load_executorch),
-    "coreml": Engine(
-        ("coreml",),
-        _imports("coremltools", "edgeclip.reference.coreml_runtime", "numpy.random"),
-        lambda job: None,
-        _load_by_runtime,
-        threaded=False,
-    ),
-    "mil": Engine(
-        ("coreml",),
-        _imports("coremltools", "edgeclip.reference.mil.runtime", "numpy.random"),
-        _torch_threads,
-        _load_by_runtime,
-        reference=True,
-    ),
-    "torch": Engine((), _import_original, _torch_threads, _load_torch),
-}
+EXECUTORCH = Engine(("executorch",), _import_executorch, _prepare_executorch, _load_executorch)
+COREML = Engine(
+    ("coreml",),
+    imports("coremltools", "edgeclip.reference.coreml_runtime", "numpy.random"),
+    lambda job: None,
+    _load_by_runtime,
+    threaded=False,
+)
+MIL = Engine(
+    ("coreml",),
+    imports("coremltools", "edgeclip.reference.mil.runtime", "numpy.random"),
+    _torch_threads,
+    _load_by_runtime,
+    reference=True,
+)
+TORCH = Engine((), _import_original, _torch_threads, _load_torch)
+
+
+def engine(runtime: str) -> Engine:
+    """That of a runtime."""
+    found: Engine = ENGINES[runtime].load()
+    return found
+
+
+def engines() -> dict[str, Engine]:
+    """All, by runtime; what they import comes later."""
+    return {name: engine(name) for name in ENGINES}

@@ -9,9 +9,9 @@ from msgspec import structs
 
 from edgeclip.errors import MissingPackageError, UsageError
 from edgeclip.manifest import Artifact, Bundle
-from edgeclip.plugins import RUNTIMES
+from edgeclip.plugins import ENGINES, RUNTIMES
 from edgeclip.spec import TOWERS, TensorSpec, Tokenizer
-from profiles.runners.host_engines import ENGINES
+from profiles.runners.host_engines import engine, engines
 from profiles.runners.host_messages import Job
 
 ORIGINAL = "torch"  # the runtime that runs what the artifacts were made from
@@ -50,8 +50,8 @@ class Planned:
 
     def job(self) -> Job:
         """For a worker, once the artifact's hash is checked."""
-        artifact, engine = self.artifact, ENGINES[self.runtime]
-        path = self.bundle.verified_path(artifact) if engine.has_file else self.bundle.path
+        artifact = self.artifact
+        path = self.bundle.verified_path(artifact) if engine(self.runtime).has_file else self.bundle.path
         (given,) = artifact.inputs
         return Job(
             runtime=self.runtime,
@@ -82,10 +82,10 @@ def plan(bundle: Bundle, runtimes: Sequence[str], threads: Sequence[int]) -> tup
         if missing := RUNTIMES[name].missing():
             raise MissingPackageError(f"--runtime {name}: {missing}")
     for artifact in bundle.manifest.artifacts:
-        can = [name for name, engine in ENGINES.items() if artifact.target in engine.targets]
+        can = [name for name, its in engines().items() if artifact.target in its.targets]
         chosen = [name for name in can if (name in runtimes if runtimes else _ships(name))]
         for name in chosen:
-            counts: Sequence[int | None] = threads if ENGINES[name].threaded else (None,)
+            counts: Sequence[int | None] = threads if engine(name).threaded else (None,)
             planned += [Planned(bundle, artifact, name, count) for count in counts]
         if not chosen:
             not_run[artifact.label] = _why(can, runtimes)
@@ -100,12 +100,12 @@ def plan(bundle: Bundle, runtimes: Sequence[str], threads: Sequence[int]) -> tup
 
 
 def _ships(runtime: str) -> bool:
-    return not ENGINES[runtime].reference and RUNTIMES[runtime].available
+    return not engine(runtime).reference and RUNTIMES[runtime].available
 
 
 def _why(can: Sequence[str], runtimes: Sequence[str]) -> str:
     if runtimes:
         return f"runs in {' or '.join(can)}, not in {' or '.join(runtimes)}"
     reasons = [f"{name}: {RUNTIMES[name].missing()}" for name in can if not RUNTIMES[name].available]
-    references = [f"--runtime {name} runs it as a reference" for name in can if ENGINES[name].reference]
+    references = [f"--runtime {name} runs it as a reference" for name in can if engine(name).reference]
     return "; ".join(reasons + references) or "nothing here runs it"

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from edgeclip import __version__
+from edgeclip.plugins import ENGINES
 from profiles import machine
 from profiles.results import Device, Latency, MeasuredRow, described
-from profiles.runners.host_engines import ENGINES
+from profiles.runners.host_engines import engine
 from profiles.runners.host_messages import Loaded, Reloaded, Timed
 from profiles.runners.host_plan import ORIGINAL, Planned
 from profiles.stats import StopRule, drift, half_width, median
@@ -20,12 +21,6 @@ from profiles.stats import StopRule, drift, half_width, median
 # best.
 MOST_ELSEWHERE, MOST_STOLEN, MOST_PREEMPTED, MOST_DRIFT, MOST_EXTRA, MOST_SLOWER = 0.25, 0.05, 0.1, 0.05, 0.25, 0.1
 _DIGITS = 4  # behind the point, of milliseconds: clocks tell no more
-_TOOLS = {
-    "executorch": ("executorch", "torch"),
-    "coreml": ("coremltools",),
-    "mil": ("coremltools", "torch"),
-    "torch": ("torch",),
-}
 
 
 def row(planned: Planned, loaded: Loaded, timed: Timed, reloaded: Reloaded, rule: StopRule, load_before: float) -> MeasuredRow:
@@ -40,7 +35,7 @@ def row(planned: Planned, loaded: Loaded, timed: Timed, reloaded: Reloaded, rule
         latency_ms=Latency.of(timed.times_ms, _DIGITS),
         peak_memory_mb=_rounded(timed.peak_memory_mb),
         memory_before_mb=_rounded(loaded.memory_before_mb),
-        reference=ENGINES[planned.runtime].reference,
+        reference=engine(planned.runtime).reference,
         noisy=(*_crowded(load_before), *_unsettled(timed, rule), *_disturbed(timed, planned.threads)),
     )
 
@@ -102,5 +97,5 @@ def device(details: dict[str, Any], uncached: bool) -> Device:
 
 def tools(runtimes: Iterable[str]) -> dict[str, str]:
     """Versions of what ran."""
-    packages = dict.fromkeys(package for runtime in runtimes for package in _TOOLS[runtime])
+    packages = dict.fromkeys(package for runtime in runtimes for package in ENGINES[runtime].packages)
     return {"edgeclip": __version__, **{package: importlib.metadata.version(package) for package in packages}}

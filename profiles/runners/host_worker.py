@@ -21,9 +21,9 @@ from typing import Any
 import msgspec
 
 from edgeclip.errors import EdgeclipError, NotRunnableError
-from edgeclip.reference.executorch_worker import MAX_ADDRESS_SPACE
+from edgeclip.reference.worker import MAX_ADDRESS_SPACE
 from profiles import machine
-from profiles.runners.host_engines import ENGINES, Infer
+from profiles.runners.host_engines import Infer, engine
 from profiles.runners.host_messages import (
     Failed,
     Job,
@@ -52,7 +52,7 @@ def main(control: int, runtime: str, copies: bool) -> None:
     _limit_memory()
     with socket.socket(fileno=control) as channel:
         try:
-            ENGINES[runtime].preload()
+            engine(runtime).preload()
         except ImportError as error:
             channel.sendall(str(error).encode()[:1000])
             return
@@ -83,18 +83,18 @@ class _Worker:
 
     def load(self, request: Load) -> Loaded:
         job = self._job = request.job
-        engine = ENGINES[job.runtime]
-        engine.prepare(job)
-        uncached = engine.has_file and _drop_from_cache(Path(job.path))
+        its = engine(job.runtime)
+        its.prepare(job)
+        uncached = its.has_file and _drop_from_cache(Path(job.path))
         before_mb = _memory_mb("VmRSS")
         started = time.perf_counter()
-        self._infer = engine.load(job)
+        self._infer = its.load(job)
         loaded = time.perf_counter()
         output = self._infer()
         ran = time.perf_counter()
         _check(output)
         return Loaded(
-            load_ms=1e3 * (loaded - started) if engine.has_file else None,
+            load_ms=1e3 * (loaded - started) if its.has_file else None,
             uncached=uncached,
             first_ms=1e3 * (ran - loaded),
             memory_before_mb=before_mb,
@@ -133,13 +133,13 @@ class _Worker:
     def reload(self, request: Reload) -> Reloaded:
         """Each load after the last one was given up."""
         assert self._job is not None
-        engine, times = ENGINES[self._job.runtime], list[float]()
+        its, times = engine(self._job.runtime), list[float]()
         began = time.perf_counter()
-        while engine.has_file and len(times) < RELOADS and (not times or time.perf_counter() - began < RELOADS_S):
+        while its.has_file and len(times) < RELOADS and (not times or time.perf_counter() - began < RELOADS_S):
             self._infer = None
             gc.collect()
             started = time.perf_counter()
-            self._infer = engine.load(self._job)
+            self._infer = its.load(self._job)
             times.append(1e3 * (time.perf_counter() - started))
         return Reloaded(times_ms=times)
 

@@ -1,7 +1,8 @@
 """Every (target, scheme) cell converts, loads, runs and verifies on both demo models, or is refused.
 
 Core ML's OS floors and layouts take turns over the cells, so that each scheme is seen at its earliest floor and at iOS18, and
-each floor and layout with several schemes. Cells of one model, floor and layout share their float programs.
+each floor and layout with several schemes. Cells of one model, floor and layout share their float programs. Core AI's schemes
+take turns over models and layouts too, on few samples: its portable runtime is slow in float16.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import pytest
 from edgeclip.errors import UsageError
 from edgeclip.manifest import Artifact, Bundle
 from edgeclip.pipeline import convert
-from edgeclip.plugins import TARGETS
+from edgeclip.plugins import RUNTIMES, TARGETS
 from edgeclip.recipe import SCHEMES, Goal, TargetOptions
 from edgeclip.target import resolved
 from edgeclip.verify.compare import verify
@@ -38,6 +39,9 @@ def _cells() -> list[tuple[str, TargetOptions]]:
             layout = "plain" if floor == earliest and model == MODELS[0] else "ane"
             goal = Goal(min_cosine=0.98) if name == "auto" else Goal()
             cells.append((model, TargetOptions("coreml", scheme=name, min_os=floor, layout=layout, goal=goal)))
+    for number, name in enumerate(TARGETS["coreai"].load().schemes):
+        layout = "plain" if name == "fp32" else "ane"
+        cells.append((MODELS[number % 2], TargetOptions("coreai", scheme=name, layout=layout, min_os="iOS27")))
     return sorted(cells, key=lambda cell: (cell[0], cell[1].min_os or "", cell[1].layout or ""))
 
 
@@ -73,7 +77,11 @@ def test_each_floor_and_layout_meets_several_schemes():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("model", "options"), CELLS, ids=_name)
-def test_a_cell_converts_runs_and_verifies(model, options, cell, calibration):
+def test_a_cell_converts_runs_and_verifies(model, options, cell, calibration, monkeypatch):
+    if options.target == "coreai":
+        if (missing := RUNTIMES["coreai"].missing()) is not None:
+            pytest.skip(f"Core AI: {missing}")
+        monkeypatch.setattr(RUNTIMES["coreai"].load(), "patience_s", 2.0)
     bundle = cell(model, options)
     for artifact in _made(bundle, options):
         assert artifact.scheme == options.scheme

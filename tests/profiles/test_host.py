@@ -71,7 +71,8 @@ def worker(monkeypatch, job):
         time.sleep(3 * PAUSE_S)
         return lambda: time.sleep(PAUSE_S) or np.ones(3)
 
-    monkeypatch.setitem(host_worker.ENGINES, "executorch", Engine(("executorch",), lambda: None, lambda job: None, load))
+    its = Engine(("executorch",), lambda: None, lambda job: None, load)
+    monkeypatch.setattr(host_worker, "engine", lambda runtime: its)
     found = host_worker._Worker()
     found.first = found.load(Load(job))
     return found
@@ -92,8 +93,8 @@ def test_each_time_is_of_its_own_part(worker):
 
 
 def test_what_is_not_finite_is_not_timed(monkeypatch, job):
-    engine = Engine(("executorch",), lambda: None, lambda job: None, lambda job: lambda: np.array([1.0, math.nan]))
-    monkeypatch.setitem(host_worker.ENGINES, "executorch", engine)
+    its = Engine(("executorch",), lambda: None, lambda job: None, lambda job: lambda: np.array([1.0, math.nan]))
+    monkeypatch.setattr(host_worker, "engine", lambda runtime: its)
     with pytest.raises(RuntimeError, match="not finite"):
         host_worker._Worker().load(Load(job))
 

@@ -11,7 +11,7 @@ from edgeclip.errors import BundleError
 from edgeclip.manifest import Artifact, Bundle
 from edgeclip.reference.mil.interpreter import MilModel
 from edgeclip.reference.mil.precision import Mode
-from edgeclip.reference.runtime import Runner
+from edgeclip.reference.runtime import Runner, Runtime
 
 
 class MilRunner(Runner):
@@ -28,7 +28,7 @@ class MilRunner(Runner):
         return np.concatenate([self.model.run({given.name: row})[result] for row in rows])
 
 
-class MilRuntime:
+class MilRuntime(Runtime):
     """Runs Core ML artifacts; see `precision` for what its modes claim."""
 
     name = "mil"

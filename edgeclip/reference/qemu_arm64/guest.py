@@ -1,6 +1,6 @@
-"""What runs in the emulated Python: `executorch_worker` without the parts of torch and ExecuTorch that are not needed.
+"""What runs in the emulated Python: the work of `executorch_worker`, without the parts of torch that are not needed.
 
-Started as a script, with the folder of the wheels and the path of `executorch_worker.py` as arguments, and
+Started as a script, with the folder of the wheels and the path of `worker.py` as arguments, and
 "marked" where inferences are marked for counting; nothing of edgeclip can
 be imported here. ExecuTorch's Python package imports its compiler, minutes of emulation; so its native module is used directly.
 """
@@ -40,7 +40,7 @@ def import_torch(site: Path) -> Any:
 
 
 class Programs:
-    """Loads and runs programs as `executorch_worker` asks."""
+    """Loads and runs programs as requests ask."""
 
     def __init__(self, worker: Any, torch: Any, site: Path, marked: bool) -> None:
         self._worker, self._torch, self._marked = worker, torch, marked
@@ -56,7 +56,7 @@ class Programs:
 
     def _answers(self) -> dict[int, Any]:
         worker = self._worker
-        return {worker.LOAD: self._load, worker.RUN: self._run, worker.FREE: self._free, worker.DELEGATES: self._delegates}
+        return {worker.LOAD: self._load, worker.RUN: self._run, worker.FREE: self._free, worker.TELL: self._delegates}
 
     def _load(self, number: int, content: bytes) -> bytes:
         name, _, path = content.decode().partition("\n")
@@ -95,11 +95,11 @@ class Programs:
 
 def main(site: Path, worker_file: Path, marked: bool) -> None:
     """Serve until stdin ends."""
-    spec = importlib.util.spec_from_file_location("executorch_worker", worker_file)
+    spec = importlib.util.spec_from_file_location("worker", worker_file)
     assert spec is not None
     assert spec.loader is not None
     worker = importlib.util.module_from_spec(spec)
-    sys.modules["executorch_worker"] = worker  # its types name it
+    sys.modules["worker"] = worker  # its types name it
     spec.loader.exec_module(worker)
 
     def prepare() -> Any:

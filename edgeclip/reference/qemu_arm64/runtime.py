@@ -11,17 +11,18 @@ from typing import ClassVar
 
 from edgeclip.errors import MissingPackageError, NotRunnableError
 from edgeclip.manifest import Artifact, Bundle
-from edgeclip.reference import executorch_worker
-from edgeclip.reference.executorch_runtime import ExecuTorchRunner, Worker, WorkerError
-from edgeclip.reference.executorch_worker import DELEGATES
+from edgeclip.reference import worker as worker_file
+from edgeclip.reference.executorch_runtime import ExecuTorchRunner
 from edgeclip.reference.qemu_arm64 import guest, machine, place
 from edgeclip.reference.qemu_arm64.machine import CPUS
 from edgeclip.reference.qemu_arm64.parts import GUEST_PYTHON
-from edgeclip.reference.runtime import Runner
+from edgeclip.reference.runtime import Runner, Runtime
+from edgeclip.reference.worker import TELL, processors
+from edgeclip.reference.worker_process import Worker, WorkerError
 
 
 class EmulatedWorker(Worker):
-    """`executorch_worker` on an emulated processor, from a folder that is set up. Its start takes about a minute.
+    """`guest` on an emulated processor, from a folder that is set up. Its start takes about a minute.
 
     marked: one processor only, on which every inference is marked, so that its instructions can be counted.
     """
@@ -29,11 +30,11 @@ class EmulatedWorker(Worker):
     def __init__(self, root: Path, mode: str, program: Sequence[str] | None = None, marked: bool = False) -> None:
         self._machine = tempfile.TemporaryDirectory(prefix="edgeclip-arm64-")
         cpu, shown = CPUS[mode], Path(self._machine.name)
-        machine.describe(shown, root / "guest", cpu, 1 if marked else executorch_worker.processors())
+        machine.describe(shown, root / "guest", cpu, 1 if marked else processors())
         command = [
             *machine.command(program or machine.emulator(root / "host"), shown, cpu),
             str(root / f"guest/usr/bin/python{GUEST_PYTHON}"),
-            *("-I", str(Path(guest.__file__)), str(root / "site"), str(Path(executorch_worker.__file__))),
+            *("-I", str(Path(guest.__file__)), str(root / "site"), str(Path(worker_file.__file__))),
             *(["marked"] if marked else []),
         ]
         try:
@@ -72,7 +73,7 @@ def worker_of(mode: str) -> Worker:
 def delegates(worker: Worker) -> list[str]:
     """The delegates that a worker can run. Raises NotRunnableError if it does not start."""
     try:
-        return worker.ask(DELEGATES, 0).decode().splitlines()
+        return worker.ask(TELL, 0).decode().splitlines()
     except WorkerError as error:
         raise NotRunnableError(f"the emulated ExecuTorch runtime does not start here: {error}") from error
 
@@ -85,7 +86,7 @@ def check_delegates(worker: Worker, artifact: Artifact, path: Path) -> None:
         raise NotRunnableError(f"{path}: the emulated ExecuTorch runtime has no {', '.join(lacking)}")
 
 
-class QemuArm64Runtime:
+class QemuArm64Runtime(Runtime):
     """Runs ExecuTorch artifacts on the kernels that they have on ARM64."""
 
     name = "qemu-arm64"

@@ -1,0 +1,1 @@
+"""Core AI (`.aimodel`), through coreai-torch and coreai-opt."""
