@@ -46,6 +46,7 @@ MEASURED = (
     Measured("siglip-so400m-14-384", "coreml", "fp16", ("text",), 9083.4),
     Measured("mobileclip-s0", "coreml", "w8", ("text",), 1796.4),
     Measured("siglip-so400m-14-384", "coreml", "w4", ("image",), 10950.4),
+    Measured("siglip-so400m-14-384", "coreml", "w4", ("text",), 9943.8),
     Measured("tinyclip-vit-8m-16", "executorch", "fp32", _BOTH, 1071.9),
     Measured("tinyclip-vit-8m-16", "executorch", "fp32", ("image",), 809.1),
     Measured("tinyclip-vit-8m-16", "executorch", "fp32", ("text",), 896.5),
