@@ -4,8 +4,8 @@ A row of `PEAKS` says: base_mb + 4 bytes x all parameters + per_parameter bytes 
 No line goes through all that was measured: a token table takes more than other weights, and the first tower leaves some behind
 for the second one. The constants are round ones by which every row of `MEASURED` is estimated at 0.93 to 1.4 of what it took.
 
-Measured on Linux x86-64 with one thread: `edgeclip convert MODEL --target T --scheme S --weights seeded:0 --json` (peak_rss_mb is
-in 2^20 bytes); the largest model from safetensors in three files, mapped, a tower at a time.
+Measured on Linux x86-64 with one thread: `edgeclip convert MODEL --target T --scheme S --weights seeded:0 --json` (peak_rss_mb
+is in 2^20 bytes); the largest model from safetensors in three files, mapped, a tower at a time.
 """
 
 from __future__ import annotations
