@@ -4,7 +4,8 @@
 Each model is converted to fp16 Core ML and fp32 ExecuTorch with live generated weights (the demo models with their own),
 verified (the large ones with six pictures and eight texts), and made to classify drawn pictures in every runtime, whose
 cosines have to be the original's. Each step is the command line in a process of its own. Results are kept after each model,
-and a model that has one is not done again; exit status 1 if any step failed. `--readme` puts the table between the file's markers.
+and a model that has one is not done again; exit status 1 if any step failed. `--readme` puts the
+table between the file's markers.
 """
 
 from __future__ import annotations

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from edgeclip.errors import ResourceError
 from edgeclip.models import MODELS
 from edgeclip.needs import (
     Part,
-    ResourceError,
     check_disk,
     check_memory,
     check_side_by_side,

@@ -81,7 +81,7 @@ def _soften_deep(encoder: nn.Module) -> None:
             weight[: 2 * len(weight) // 3] *= _SHARPNESS_OF_DEEP / _SHARPNESS
     shares = [parameter for name, parameter in parameters.items() if _is_layer_scale(name)]
     for share in shares:
-        share *= min(1.0, _BRANCHES / len(shares))
+        share.mul_(min(1.0, _BRANCHES / len(shares)))
 
 
 def _is_layer_scale(name: str) -> bool:
