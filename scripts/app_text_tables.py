@@ -266,7 +266,9 @@ def _members(operation: Any, value: Any) -> list[int]:
         raise SystemExit(f"ftfy has a pattern with {operation}, which this script cannot read")
     negated = value[0][0] is sre.NEGATE
     ranges = [_members(*item) for item in value[negated:]]
-    found = {code for flat in ranges for first, last in zip(flat[::2], flat[1::2], strict=True) for code in range(first, last + 1)}
+    found = {
+        code for flat in ranges for first, last in zip(flat[::2], flat[1::2], strict=True) for code in range(first, last + 1)
+    }
     return _set(code for code in _ALL if code not in found) if negated else _set(found)
 
 

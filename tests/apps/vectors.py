@@ -1,6 +1,6 @@
 """What the apps' Swift and Kotlin cores are tested with, made by the Python that they have to equal.
 
-    python -m tests.apps.vectors --out DIR
+python -m tests.apps.vectors --out DIR
 """
 
 from __future__ import annotations
