@@ -11,7 +11,9 @@ from edgeclip.apps.platform import Abilities, AppBundle, Pin, Platform, Read
 _PROJECT = "EdgeClipDemo/project.yml"
 _PACKAGE = "EdgeClipKit/Package.swift"
 
-_DEPLOYMENT_TARGET = re.compile(r"^\s*(?:deploymentTarget|iOS|IPHONEOS_DEPLOYMENT_TARGET):\s*[\"']?(\d+(?:\.\d+)*)", re.MULTILINE)
+_DEPLOYMENT_TARGET = re.compile(
+    r"^\s*(?:deploymentTarget|iOS|IPHONEOS_DEPLOYMENT_TARGET):\s*[\"']?(\d+(?:\.\d+)*)", re.MULTILINE
+)
 _KIT_PLATFORM = re.compile(r"\.iOS\(\s*(?:\.v(\d+(?:_\d+)?)|\"(\d+(?:\.\d+)*)\")\s*\)")
 _EXECUTORCH = re.compile(r"swiftpm-(\d+\.\d+\.\d+)\b")  # its releases are branches of that name
 _BACKEND = re.compile(r"\bbackend_([a-z]+)\b")

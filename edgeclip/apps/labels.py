@@ -17,10 +17,12 @@ from edgeclip.errors import BundleError, UsageError
 from edgeclip.manifest import Bundle
 from edgeclip.progress import Progress, silent
 from edgeclip.registry import unknown
+from edgeclip.spec import Tower
 from edgeclip.text_classifier import class_embeddings, class_prompts
 
 PRECISIONS: dict[str, Dtype] = {"fp16": "F16", "fp32": "F32"}
 _PROMPTS_AT_ONCE = 256
+_NEEDED: tuple[Tower, ...] = ("text",)
 _MAX_PROMPTS = 5_000_000
 
 
@@ -54,12 +56,14 @@ def make_label_bank(
     check_templates(templates, "--templates")
     count = len(labels) * len(templates)
     if count > _MAX_PROMPTS:
-        raise UsageError(f"--labels: {len(labels)} labels in {len(templates)} templates are {count} prompts, over {_MAX_PROMPTS}")
+        raise UsageError(
+            f"--labels: {len(labels)} labels in {len(templates)} templates are {count} prompts, over {_MAX_PROMPTS}"
+        )
     if out.is_dir():
         raise UsageError(f"--out {out}: is a folder; give the name of a file")
     bundle = Bundle.open(bundle_path)
     manifest = bundle.manifest
-    engine, artifacts = choose_runtime(bundle, runtime, ("text",))
+    engine, artifacts = choose_runtime(bundle, runtime, _NEEDED)
     artifact, tokenizer = artifacts["text"], load_tokenizer(bundle)
     embeddings = np.empty((len(labels), manifest.embedding.dim), np.float32)
     step = max(1, _PROMPTS_AT_ONCE // len(templates))

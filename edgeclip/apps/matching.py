@@ -23,6 +23,7 @@ def matching_bank(path: Path, bundle: Bundle, option: str) -> LabelBank:
     ):
         if has != wanted:
             raise InputError(
-                f"{option} {path}: is of {what} {has}, {bundle.path} of {wanted}; make it anew with `edgeclip labels {bundle.path}`"
+                f"{option} {path}: is of {what} {has}, {bundle.path} of {wanted};"
+                f" make it anew with `edgeclip labels {bundle.path}`"
             )
     return bank

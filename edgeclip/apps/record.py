@@ -10,7 +10,6 @@ from msgspec import Struct
 
 from edgeclip.errors import InputError
 from edgeclip.manifest import Sha256, check_relative
-from edgeclip.whole_file import write_whole
 
 RECORD_FILE = ".edgeclip-app.json"
 SCHEMA: Final = "edgeclip.app/1"
@@ -57,6 +56,6 @@ def read_record(app: Path) -> Record | None:
     return record
 
 
-def write_record(app: Path, record: Record) -> None:
-    """Write the record, whole or not at all. Raises OSError."""
-    write_whole(app / RECORD_FILE, msgspec.json.format(msgspec.json.encode(record), indent=2).decode() + "\n")
+def encoded(record: Record) -> bytes:
+    """The file's content: indented JSON with a final newline."""
+    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"

@@ -19,9 +19,9 @@ from msgspec import structs
 
 from edgeclip import __version__
 from edgeclip.apps.platform import AppBundle, Platform, Read, load_platform
-from edgeclip.apps.record import RECORD_FILE, SCHEMA, Record, read_record, write_record
+from edgeclip.apps.record import RECORD_FILE, SCHEMA, Record, encoded, read_record
 from edgeclip.apps.selection import Selection, select
-from edgeclip.apps.shipping import LABELS_FILE, bundle_for_app, same_bundle, ship
+from edgeclip.apps.shipping import LABELS_FILE, bundle_for_app, entries_of, same_bundle, ship
 from edgeclip.apps.templates import TEMPLATES, Template, templates
 from edgeclip.bundle_writer import clean_up, is_staging, reporting_disk
 from edgeclip.errors import InputError, UsageError
@@ -29,6 +29,7 @@ from edgeclip.manifest import Bundle, Manifest, file_sha256
 from edgeclip.progress import Progress, silent
 
 _STAGING_NAME = "edgeclip-app"
+
 
 @dataclass(frozen=True)
 class AppResult:
@@ -52,8 +53,7 @@ class AppResult:
     @property
     def size_bytes(self) -> int:
         """Of the bundle in the app, but for its manifest."""
-        entries = {entry.path: entry.size_bytes for entry in (*self.manifest.artifacts, *self.manifest.files)}
-        return sum(entries.values())
+        return sum(entry.size_bytes for entry in entries_of(self.manifest))
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def scaffold(
     """Make an app of a bundle in the folder `out`, or update the one there.
 
     labels: a label bank of the bundle's space, in place of the text tower. targets: only artifacts of these. root: where the
-    templates are. Raises UsageError where the app cannot run the bundle or the folder is not an app's, and then changes nothing.
+    templates are. Raises UsageError where the app cannot run the bundle or the folder is no app's; nothing is changed then.
     """
     platform = load_platform(platform_name)
     bundle = Bundle.open(bundle_path)
@@ -148,13 +148,16 @@ def _existing(out: Path, platform: Platform) -> Record | None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out}: exists and is no app made by edgeclip (no {RECORD_FILE}); choose another folder with --out")
     if out.is_mount() or out.resolve() == Path.cwd():
-        raise UsageError(f"{out}: an app takes the place of its folder, which cannot be this one; use --out with a folder in it")
+        raise UsageError(
+            f"{out}: an app takes the place of its folder, which cannot be this one; use --out with a folder in it"
+        )
     return None
 
 
 def _check_bundle_place(app: Path, place: str, record: Record) -> None:
-    """Refuse to replace a folder of the user's by the bundle."""
+    """Refuse to replace a folder of the user's by the bundle, or to write where a link leads."""
     folder = app / place
+    _check_inside(app, folder)
     if place not in record.bundles and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: is in the way of the bundle, and edgeclip did not put it there; move it away")
 
@@ -184,8 +187,7 @@ def _planned(app: Path, fresh: dict[str, Template], record: Record | None) -> _P
 def _content(app: Path, relative: str) -> str | None:
     """The hash of a file in the app, None where there is none; empty for a link or a folder, which are the user's."""
     path = app / relative
-    if not path.parent.resolve().is_relative_to(app.resolve()):
-        raise InputError(f"{path.parent}: a link that leads out of the app; put a folder in its place")
+    _check_inside(app, path)
     if path.is_symlink() or path.is_dir():
         return ""
     try:
@@ -194,6 +196,11 @@ def _content(app: Path, relative: str) -> str | None:
         return None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _check_inside(app: Path, path: Path) -> None:
+    if not path.parent.resolve().is_relative_to(app.resolve()):
+        raise InputError(f"{path.parent}: a link that leads out of the app; put a folder in its place")
 
 
 def _reader(app: Path, plan: _Plan) -> Read:
@@ -304,4 +311,5 @@ class _Staging:
         """Write the record, unless it says the same."""
         if record != before or not (self.app / RECORD_FILE).exists():
             with reporting_disk(self.app):
-                write_record(self.app, record)
+                (self.folder / RECORD_FILE).write_bytes(encoded(record))
+                (self.folder / RECORD_FILE).replace(self.app / RECORD_FILE)

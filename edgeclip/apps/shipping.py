@@ -43,7 +43,7 @@ def same_bundle(place: Path, shipped: Manifest) -> bool:
         there = Bundle.open(place)
         if there.manifest != shipped:
             return False
-        for entry in _entries(shipped):
+        for entry in entries_of(shipped):
             there.verified_path(entry)
     except BundleError:
         return False
@@ -53,7 +53,7 @@ def same_bundle(place: Path, shipped: Manifest) -> bool:
 def ship(bundle: Bundle, shipped: Manifest, labels: Path | None, place: Path) -> None:
     """Write the bundle of an app, in place of what is there; each copy is held against the manifest's hash."""
     with BundleWriter(place, force=True) as writer:
-        for entry in _entries(shipped):
+        for entry in entries_of(shipped):
             source = labels if labels is not None and entry.path == LABELS_FILE else bundle.locate(entry.path)
             copy = writer.folder / entry.path
             with reporting_disk(place):
@@ -64,6 +64,7 @@ def ship(bundle: Bundle, shipped: Manifest, labels: Path | None, place: Path) ->
         writer.commit(shipped)
 
 
-def _entries(manifest: Manifest) -> Iterator[_Entry]:
+def entries_of(manifest: Manifest) -> Iterator[_Entry]:
     """One entry for each path: methods of one file share theirs."""
-    yield from {entry.path: entry for entry in (*manifest.artifacts, *manifest.files)}.values()
+    entries: list[_Entry] = [*manifest.artifacts, *manifest.files]
+    yield from {entry.path: entry for entry in entries}.values()

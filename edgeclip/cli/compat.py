@@ -63,7 +63,10 @@ def _print(result: CompatResult, old: Path, new: Path) -> None:
         click.echo(f"DIFFERENT {difference}")
     if result.measured:
         click.echo(f"\nrecall@10 among {result.rows} pictures, {result.precision} index of {old}")
-        rows = [(row.queries, str(row.count), f"{100 * row.recall:.1f} %", f"{100 * row.of_itself:.1f} %") for row in result.measured]
+        rows = [
+            (row.queries, str(row.count), f"{100 * row.recall:.1f} %", f"{100 * row.of_itself:.1f} %")
+            for row in result.measured
+        ]
         print_table(("queries", "count", "new in old", "old in old"), rows, right=(1, 2, 3))
     for warning in result.warnings:
         click.echo(f"warning: {warning}")
