@@ -9,56 +9,57 @@ of a phone are those of its system's Unicode, and token ids have to be the Pytho
 **The file.** One JSON object. Code points are decimal numbers. A *set* is a flat list `[first, last, first, last, ...]` of
 inclusive ranges, sorted, apart from each other. A *map* is an object from a decimal code point to the list of code points that
 replaces it (an empty list: it is taken out). A *pattern* is a list of indices into the section's `classes`: one class per
-position. Sections and what each is for, in the order in which a text meets them:
+position. Sections, and what each is for:
 
-`schema`     "edgeclip.text_tables/1".
-`made_by`    for every section, the version of what it was read from; `unicode` names the Unicode version of Python's
-             `unicodedata`. The `regex` package has a Unicode version of its own, newer than Python's: a character that is unknown
-             to the one may be a letter to the other, and both matter.
+`schema`    "edgeclip.text_tables/1".
 
-`html`       `html.unescape`, which follows the HTML standard.
-    `entities`          name without `&`, with `;` where it has one -> code points. html.unescape takes the longest name that the
-                        text begins with, also without `;`; ftfy takes whole names that end in `;`.
-    `numeric`           map: numeric references that stand for something else.
-    `dropped`           set: numeric references that stand for nothing. Tried after `numeric`, and after surrogates and numbers
-                        above 0x10FFFF have become U+FFFD.
+`made_by`   For every section, what it was read from. The `regex` package has a Unicode version of its own, newer than Python's:
+            a character that is unknown to the one may be a letter to the other, and both matter.
 
-`ftfy`       `ftfy.fix_text` with its defaults.
-    `entities`          further names, in capitals (`NTILDE;`), as in `html.entities`; ftfy's own step alone knows them.
-    `charmaps`          the encodings that a text may have been read in by mistake, in the order of the attempts: `name`; `sloppy`:
-                        whether lossy sequences are replaced; `restores_a0`: whether spaces may stand for the byte A0; `chars`:
-                        256 code points by byte. A text can be encoded if all its code points are among `chars`, which has no
-                        code point twice.
-    `windows_1252`      256 code points by byte as the standard's codec has it, null where a byte has none.
-    `bad`               what looks like mojibake: `classes` (sets), `patterns` (anywhere in the text), `start_patterns` (at its
-                        very beginning). A text is bad if any pattern matches.
-    `utf8`              classes of the detector of mojibake inside a text: `first_of_2`, `first_of_3`, `first_of_4`, `continuation`,
-                        `continuation_strict`. It matches, from left to right, one or more of: first_of_2 continuation; first_of_3
-                        continuation x 2; first_of_4 continuation x 3; the first of these that fits is taken. The character in front
-                        is no continuation_strict.
-    `altered_utf8`, `lossy_utf8`   `classes` of bytes and `patterns` over them; of several that match at a place, the first wins.
-    `ligatures`, `width`  maps, one character at a time.
-    `single_quotes`, `double_quotes`, `c1`, `control`   sets: become ', become ", become windows-1252's (`charmaps`), are dropped.
-    `decimal`, `alphabetic`   sets: digits and letters of a terminal escape, ESC [ (digit | ;)* letter.
+`html`      `html.unescape`, which follows the HTML standard.
+  `entities`    name without `&`, with `;` where it has one -> code points. html.unescape takes the longest name that the text
+                begins with, also without `;`; ftfy takes whole names that end in `;`.
+  `numeric`     map: numeric references that stand for something else.
+  `dropped`     set: numeric references that stand for nothing. Asked after `numeric`, and after surrogates and numbers above
+                0x10FFFF have become U+FFFD.
 
-`nfc`        Normalisation form C of `unicodedata`. Hangul syllables are not in here: they are composed by the standard's arithmetic
-             (Unicode 3.12).
-    `decompositions`    map: full canonical decompositions, in canonical order.
-    `classes`           flat triples `first, last, canonical combining class`; 0 where absent.
-    `compositions`      flat triples `first, second, composite`, exclusions applied.
+`ftfy`      `ftfy.fix_text` with its defaults.
+  `entities`    further names, in capitals (`NTILDE;`), as in `html.entities`; only ftfy's own step knows them.
+  `charmaps`    the encodings that a text may have been read in by mistake, in the order of the attempts. `name`; `sloppy`:
+                lossy sequences are replaced; `restores_a0`: spaces may stand for the byte A0; `chars`: 256 code points, by
+                byte. A text can be encoded if all its code points are among `chars`, where no code point is twice.
+  `windows_1252`    256 code points by byte as the standard codec has it, null where a byte has none.
+  `bad`         what looks like mojibake: `classes` (sets), `patterns` (anywhere in the text), `start_patterns` (at its very
+                beginning). A text is bad if any pattern matches.
+  `utf8`        classes of the detector of mojibake inside a text: `first_of_2`, `first_of_3`, `first_of_4`, `continuation`,
+                `continuation_strict`. It matches, from left to right, one or more of: first_of_2 continuation; first_of_3
+                continuation x 2; first_of_4 continuation x 3; the first of these that fits is taken. The character in front
+                of a match is no continuation_strict.
+  `altered_utf8`, `lossy_utf8`      `classes` of bytes, `patterns` over them; of several that match, the first is taken.
+  `ligatures`, `width`              maps, one character at a time.
+  `single_quotes`, `double_quotes`  sets: become ' and ".
+  `c1`          set: become what windows-1252 has for the byte, in `charmaps`.
+  `control`     set: taken out.
+  `decimal`, `alphabetic`           sets: digits and letters of a terminal escape, ESC [ (digit | ;)* letter.
 
-`case`       `str.lower` and `str.split`.
-    `lower`             map: where it is not the character itself. U+03A3 is not in it: it becomes U+03C2 where, beyond characters of
-                        `case_ignorable`, one of `cased` is before it and none after it, else U+03C3.
-    `cased`, `case_ignorable`   sets. A character that is both counts as ignorable, and is in the latter alone.
-    `space`             set: what `str.split()` splits at.
+`nfc`       Normalisation form C of `unicodedata`. Hangul syllables are not in here: they are composed and decomposed by the
+            arithmetic of the Unicode standard, section 3.12.
+  `decompositions`  map: full canonical decompositions, in canonical order.
+  `classes`         flat triples `first, last, canonical combining class`; 0 where absent.
+  `compositions`    flat triples `first, second, composite`, exclusions applied.
 
-`words`      CLIP's word pattern as the `regex` package matches it, ignoring case.
-    `letter`, `number`, `other`   sets; a character in none of them is between words. `other` is not simply the rest.
-    `folded`            for each of the letters in `<start_of_text>`, `<end_of_text>`, `'s`, `'t`, `'re`, `'ve`, `'m`, `'ll`, `'d`, as a
-                        decimal code point: the set of what matches it.
+`case`      `str.lower` and `str.split`.
+  `lower`       map: where it is not the character itself. U+03A3 is not in it: it becomes U+03C2 where, beyond characters of
+                `case_ignorable`, one of `cased` is before it and none after it, else U+03C3.
+  `cased`, `case_ignorable`     sets. A character that is both counts as ignorable, and is in the latter alone.
+  `space`       set: what `str.split()` splits at.
 
-`ascii_punctuation`   set: what `canonicalize` takes out; `_` is not in it, and becomes a space.
+`words`     CLIP's word pattern as the `regex` package matches it, ignoring case.
+  `letter`, `number`, `other`   sets; a character in none of them is between words. `other` is not simply the rest.
+  `folded`      for each character of `<start_of_text>`, `<end_of_text>`, `'s`, `'t`, `'re`, `'ve`, `'m`, `'ll`, `'d`, as a
+                decimal code point: the set of what matches it.
+
+`ascii_punctuation`     set: what `canonicalize` takes out; `_` is not in it, and becomes a space.
 
 The file is the same wherever `made_by` is the same. Sources: the Python standard library's `html` and `unicodedata`; ftfy
 (https://github.com/rspeer/python-ftfy, Apache-2.0); regex (https://github.com/mrabarnett/mrab-regex).
@@ -67,6 +68,7 @@ The file is the same wherever `made_by` is the same. Sources: the Python standar
 from __future__ import annotations
 
 import argparse
+import functools
 import html
 import html.entities
 import itertools
@@ -93,8 +95,7 @@ except ImportError:  # Python 3.10
 SCHEMA = "edgeclip.text_tables/1"
 PATH = Path(__file__).resolve().parent.parent / "sample_apps" / "shared" / "text_tables.json"
 
-_LAST = 0x10FFFF
-_ALL = range(_LAST + 1)
+_ALL = range(0x110000)
 _WORD_LITERALS = ("<start_of_text>", "<end_of_text>", "'s", "'t", "'re", "'ve", "'m", "'ll", "'d")
 _HANGUL_SYLLABLES = range(0xAC00, 0xD7A4)
 _SIGMA = 0x3A3
@@ -118,6 +119,11 @@ def text(made: dict[str, Any]) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
+@functools.cache
+def _every_character() -> str:
+    return "".join(map(chr, _ALL))
+
+
 def _set(members: Iterable[int]) -> list[int]:
     """A set as a flat list of inclusive ranges."""
     ranges: list[int] = []
@@ -127,6 +133,12 @@ def _set(members: Iterable[int]) -> list[int]:
         else:
             ranges += [code, code]
     return ranges
+
+
+def _expanded(flat: list[int]) -> Iterator[int]:
+    """The members of a set."""
+    for first, last in zip(flat[::2], flat[1::2], strict=True):
+        yield from range(first, last + 1)
 
 
 def _codes(value: str) -> list[int]:
@@ -146,7 +158,7 @@ def _html() -> dict[str, Any]:
         elif found != chr(code) and not 0xD800 <= code <= 0xDFFF:
             replaced.append((code, found))
     # Above, what stands for nothing are the last two code points of every plane, noncharacters.
-    dropped += [plane + low for plane in range(0x20000, _LAST + 1, 0x10000) for low in (0xFFFE, 0xFFFF)]
+    dropped += [plane + low for plane in range(0x20000, len(_ALL), 0x10000) for low in (0xFFFE, 0xFFFF)]
     return {
         "entities": {name: _codes(value) for name, value in sorted(html.entities.html5.items())},
         "numeric": _map(replaced),
@@ -191,8 +203,9 @@ def _decoded(byte: int) -> int | None:
         return None
 
 
-def _matching(pattern: re.Pattern[str]) -> list[int]:
-    return _set(code for code in _ALL if pattern.fullmatch(chr(code)))
+def _matching(pattern: Any) -> list[int]:
+    """The set of a pattern of one character."""
+    return _set(map(ord, pattern.findall(_every_character())))
 
 
 def _class_of(members: str) -> list[int]:
@@ -266,9 +279,7 @@ def _members(operation: Any, value: Any) -> list[int]:
         raise SystemExit(f"ftfy has a pattern with {operation}, which this script cannot read")
     negated = value[0][0] is sre.NEGATE
     ranges = [_members(*item) for item in value[negated:]]
-    found = {
-        code for flat in ranges for first, last in zip(flat[::2], flat[1::2], strict=True) for code in range(first, last + 1)
-    }
+    found = {code for flat in ranges for code in _expanded(flat)}
     return _set(code for code in _ALL if code not in found) if negated else _set(found)
 
 
@@ -320,8 +331,7 @@ def _case() -> dict[str, Any]:
 
 def _words() -> dict[str, Any]:
     def matching(pattern: str) -> list[int]:
-        compiled = regex.compile(pattern, regex.IGNORECASE)
-        return _set(code for code in _ALL if compiled.fullmatch(chr(code)))
+        return _matching(regex.compile(pattern, regex.IGNORECASE))
 
     letters = sorted(set("".join(_WORD_LITERALS)))
     return {

@@ -1,9 +1,9 @@
 """Label banks: the text embeddings of a fixed list of labels, so that an app that only labels pictures ships no text tower.
 
-A bank is a safetensors file (https://github.com/huggingface/safetensors, "Format": 8 bytes of little-endian header length, a JSON
-header, row-major little-endian data) of one tensor, `embeddings`: float16 or float32, (labels, D), rows of length 1. Its metadata,
-all strings: `schema` "edgeclip.labels/1"; `space_id` as in the manifest; `labels` and `templates`, JSON lists of strings; `scoring`,
-a JSON object as in the manifest. Only a bundle of the same `space_id` may use it.
+A bank is a safetensors file (https://github.com/huggingface/safetensors, "Format": 8 bytes of little-endian header length, a
+JSON header, row-major little-endian data) of one tensor, `embeddings`: float16 or float32, (labels, D), rows of length 1. Its
+metadata, all strings: `schema` "edgeclip.labels/1"; `space_id` as in the manifest; `labels` and `templates`, JSON lists of
+strings; `scoring`, a JSON object as in the manifest. Only a bundle of the same `space_id` may use it.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def write_label_bank(path: Path, bank: LabelBank, dtype: Dtype = "F16") -> None:
 
 
 def read_label_bank(path: Path) -> LabelBank:
-    """Read a bank. Raises InputError where it cannot be read, is cut, says what is not so, or holds no embeddings of length 1."""
+    """Read a bank. Raises InputError where it cannot be read, is cut, states what is not so, or has rows not of length 1."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:

@@ -40,7 +40,7 @@ def canonicalize(text: str) -> str:
 
 
 def repaired_by_ftfy(text: str) -> str:
-    """Mojibake, ligatures, widths, quotes, line ends and control characters put right, and HTML entities where nothing is a tag."""
+    """Mojibake, ligatures, widths, quotes, line ends and control characters put right; HTML entities where no `<` is."""
     return ftfy.fix_text(text)
 
 
