@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeclip.apps.index import dequantized, quantized
+from edgeclip.apps.index import quantized
 from edgeclip.classify import choose_runtime, tower_pairs
 from edgeclip.data import scenes
 from edgeclip.data.preprocess import IMAGE_SUFFIXES
@@ -266,8 +266,8 @@ def _embedded(
 
 def _as_int8(rows: np.ndarray) -> np.ndarray:
     """Rows as a search sees them after they were in an index."""
-    found: np.ndarray = dequantized(*quantized(rows))
-    return found
+    values, scales = quantized(rows)
+    return np.asarray(values.astype(np.float32) * scales[:, None])
 
 
 _STORED: dict[str, Callable[[np.ndarray], np.ndarray]] = {"int8": _as_int8, "fp32": lambda rows: rows}
