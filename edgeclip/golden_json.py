@@ -73,7 +73,12 @@ def golden_json(golden: Golden, artifacts: Sequence[Artifact]) -> GoldenJson:
 
 def write_golden_json(path: Path, golden: Golden, artifacts: Sequence[Artifact]) -> None:
     """Write the file."""
-    path.write_bytes(msgspec.json.encode(golden_json(golden, artifacts)) + b"\n")
+    path.write_bytes(encoded_golden_json(golden, artifacts))
+
+
+def encoded_golden_json(golden: Golden, artifacts: Sequence[Artifact]) -> bytes:
+    """The content of the file."""
+    return msgspec.json.encode(golden_json(golden, artifacts)) + b"\n"
 
 
 def read_golden_json(bundle: Bundle) -> GoldenJson | None:

@@ -21,7 +21,7 @@ from edgeclip import __version__
 from edgeclip.apps.platform import AppBundle, Platform, Read, load_platform
 from edgeclip.apps.record import RECORD_FILE, SCHEMA, Record, encoded, read_record
 from edgeclip.apps.selection import Selection, select
-from edgeclip.apps.shipping import LABELS_FILE, bundle_for_app, entries_of, same_bundle, ship
+from edgeclip.apps.shipping import LABELS_FILE, Shipment, entries_of, is_at, prepare, ship
 from edgeclip.apps.templates import TEMPLATES, Template, templates
 from edgeclip.bundle_writer import clean_up, is_staging, reporting_disk
 from edgeclip.errors import InputError, UsageError
@@ -73,14 +73,17 @@ class _Plan:
 
 @dataclass(frozen=True)
 class _Job:
-    """One scaffolding or update: what there is to write, wherever it goes. manifest: the bundle's in the app."""
+    """One scaffolding or update: what there is to write, wherever it goes."""
 
     platform: Platform
     plan: _Plan
-    bundle: Bundle
-    manifest: Manifest
-    labels: Path | None
+    shipment: Shipment
     progress: Progress
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of the bundle in the app."""
+        return self.shipment.manifest
 
     @property
     def place(self) -> str:
@@ -91,7 +94,7 @@ class _Job:
     def generated(self) -> str:
         """The generated file's text."""
         folder = f"{self.platform.resources}/{self.manifest.model}"
-        return self.platform.render(AppBundle(self.manifest, folder, LABELS_FILE if self.labels else None))
+        return self.platform.render(AppBundle(self.manifest, folder, LABELS_FILE if self.shipment.labels else None))
 
 
 def scaffold(
@@ -114,7 +117,7 @@ def scaffold(
     plan = _planned(out, templates(platform.name, platform.generated, platform.bundles, root), record)
     abilities = platform.abilities(_reader(out, plan))
     selection = select(bundle, platform, abilities, labels is not None, targets)
-    job = _Job(platform, plan, bundle, bundle_for_app(bundle, selection.artifacts, labels), labels, progress)
+    job = _Job(platform, plan, prepare(bundle, selection.artifacts, labels), progress)
     if record is None:
         changed = _create(out, job)
     else:
@@ -250,10 +253,10 @@ def _update(app: Path, record: Record, job: _Job) -> bool:
     with _Staging(app) as staging:
         staging.add(job)
         staging.record(begun, record)
-        changed = not same_bundle(app / job.place, job.manifest)
+        changed = not is_at(app / job.place, job.manifest)
         if changed:
             with job.progress(f"copying {job.manifest.model} into the app"):
-                ship(job.bundle, job.manifest, job.labels, app / job.place)
+                ship(job.shipment, app / job.place)
         staging.put()
         with reporting_disk(app):
             for relative in plan.remove:

@@ -31,8 +31,8 @@ ORIGINAL = "torch"  # of `RUNTIMES`
 class Contender:
     """What is evaluated: artifacts of a bundle in one runtime, or the original. Travels to worker processes.
 
-    artifacts: of both towers, or of one where the other is asked for nothing. weights, tokenizer: where the original's are, if not
-    where the bundle says.
+    artifacts: of both towers, or of one where the other is asked for nothing; None for the original. weights, tokenizer: where
+    the original's are, if not where the bundle says.
     """
 
     bundle: Bundle

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from edgeclip.bundle_writer import BundleWriter
+from edgeclip.golden import Golden, write_golden
 from edgeclip.manifest import Artifact, Embedding, FileEntry, Manifest, Weights, content_sha256, size_bytes
 from edgeclip.models import MODELS
 from edgeclip.spec import Licence, Scoring
@@ -100,9 +103,10 @@ def write_bundle(
     spec = MODELS["tinyclip-demo"]
     licence = Licence(name="A licence", url="https://example.org/licence", commercial_use=commercial_use)
     with BundleWriter(destination, force=True) as writer:
-        for relative in ("tokenizer/vocab.json", "tokenizer/merges.txt", "golden.npz", "golden.json", "LICENSE.txt"):
+        for relative in ("tokenizer/vocab.json", "tokenizer/merges.txt", "LICENSE.txt"):
             (writer.folder / relative).parent.mkdir(exist_ok=True)
             (writer.folder / relative).write_text(f"{relative} of {content}")
+        write_golden(writer.folder / "golden.npz", _golden())
         files = tuple(
             FileEntry(path=path.relative_to(writer.folder).as_posix(), sha256=content_sha256(path), size_bytes=size_bytes(path))
             for path in sorted(writer.folder.rglob("*"))
@@ -123,6 +127,11 @@ def write_bundle(
         )
         writer.commit(manifest)
     return manifest
+
+
+def _golden() -> Golden:
+    rows = np.eye(2, 4, dtype=np.float32)
+    return Golden(np.zeros((2, 64, 64, 3), np.uint8), rows, np.array(["a", "b"]), np.zeros((2, 77), np.int32), rows)
 
 
 def _artifact(folder: Path, made: Made, content: str) -> Artifact:

@@ -15,6 +15,7 @@ from edgeclip.apps.label_bank import LabelBank, write_label_bank
 from edgeclip.apps.record import RECORD_FILE
 from edgeclip.apps.scaffold import scaffold
 from edgeclip.errors import BundleError, InputError, UsageError
+from edgeclip.golden_json import read_golden_json
 from edgeclip.manifest import MANIFEST_FILE, Bundle
 from edgeclip.spec import Scoring
 from tests.apps.small_apps import COREML, TEMPLATES, XNNPACK, tree, write_bundle, write_templates
@@ -69,6 +70,7 @@ def test_a_new_ios_app(parts):
     manifest = _check_bundle(app / BUNDLE).manifest
     assert [artifact.target for artifact in manifest.artifacts] == ["coreml", "coreml", "executorch", "executorch"]
     assert {entry.path for entry in manifest.files} >= {"tokenizer/vocab.json", "golden.json"}
+    assert read_golden_json(Bundle.open(app / BUNDLE)).min_cosine.keys() == {artifact.path for artifact in manifest.artifacts}
     info = found[INFO_SWIFT].decode()
     assert 'static let folder = "Bundles/tinyclip-demo"' in info
     assert 'static let imageArtifact = "coreml/ml_image.mlpackage"' in info
@@ -285,7 +287,7 @@ def test_damage_of_the_bundle_is_found_and_nothing_is_left(parts, existing):
         write_bundle(bundle, content="trained further")
     before = tree(app) if existing else None
     (bundle / "executorch/xnnpack_text.pte").write_text("other weights")
-    with pytest.raises(BundleError, match=r"xnnpack_text.pte: content differs from the hash"):
+    with pytest.raises(BundleError, match=r"xnnpack_text.pte: content differs from its hash"):
         scaffold("ios", bundle, app, root=root)
     if existing:
         assert {path: content for path, content in tree(app).items() if path != RECORD_FILE} == {
