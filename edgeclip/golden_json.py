@@ -44,7 +44,7 @@ class GoldenText(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A text, the ids that the tokenizer has to make of it, and its embedding."""
 
     text: str
-    ids: tuple[int, ...]
+    ids: tuple[Annotated[int, Meta(ge=0, lt=2**31)], ...]
     embedding: tuple[float, ...]
 
 
@@ -85,13 +85,32 @@ def read_golden_json(bundle: Bundle) -> GoldenJson | None:
     """A bundle's, after checking its hash; None where it was made before there was one. Raises BundleError at a damaged one."""
     if all(entry.path != GOLDEN_JSON for entry in bundle.manifest.files):
         return None
-    path = bundle.verified_file(GOLDEN_JSON)
+    return decode_golden_json(bundle.verified_file(GOLDEN_JSON))
+
+
+def decode_golden_json(path: Path) -> GoldenJson:
+    """Parse and check a file. Raises BundleError where it is damaged."""
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise ValueError("larger than any")
-        return msgspec.json.decode(path.read_bytes(), type=GoldenJson)
+        twin = msgspec.json.decode(path.read_bytes(), type=GoldenJson)
+        _check(twin)
+        return twin
     except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{path}: damaged golden file ({error}); convert the model again") from error
+
+
+def _check(twin: GoldenJson) -> None:
+    """Raise ValueError where pictures are not of their size, or rows not of one length."""
+    if not twin.images or not twin.texts:
+        raise ValueError("no images or no texts")
+    if any(len(image.rgb) != image.width * image.height * 3 for image in twin.images):
+        raise ValueError("an image is not of its size")
+    rows: tuple[GoldenImage | GoldenText, ...] = (*twin.images, *twin.texts)
+    if len({len(row.embedding) for row in rows}) > 1 or len({len(text.ids) for text in twin.texts}) > 1:
+        raise ValueError("rows of different lengths")
+    if not any(rows[0].embedding):
+        raise ValueError("an embedding without a direction")
 
 
 def _decimals(embedding: np.ndarray) -> tuple[float, ...]:
