@@ -22,7 +22,7 @@ from edgeclip.apps.platform import AppBundle, Platform, Read, load_platform
 from edgeclip.apps.record import RECORD_FILE, SCHEMA, Record, encoded, read_record
 from edgeclip.apps.selection import Selection, select
 from edgeclip.apps.shipping import LABELS_FILE, Shipment, entries_of, is_at, prepare, ship
-from edgeclip.apps.templates import TEMPLATES, Template, templates
+from edgeclip.apps.template_files import TEMPLATES, Template, templates
 from edgeclip.bundle_writer import clean_up, is_staging, reporting_disk
 from edgeclip.errors import InputError, UsageError
 from edgeclip.manifest import Bundle, Manifest, file_sha256

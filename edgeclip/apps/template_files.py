@@ -15,7 +15,7 @@ from edgeclip.manifest import file_sha256
 TEMPLATES = Path(__file__).parent / "templates"
 # What building or opening an app leaves in it.
 _MADE = frozenset({".build", "build", ".gradle", ".kotlin", ".swiftpm", ".idea", "DerivedData", "xcuserdata", "__pycache__"})
-_MADE_FILES = frozenset({"local.properties", ".DS_Store", "Package.resolved"})
+_MADE_FILES = frozenset({"local.properties", ".DS_Store"})
 
 
 @dataclass(frozen=True)
