@@ -26,7 +26,7 @@ _CLEARSIGNED = re.compile(
     rb"-----BEGIN PGP SIGNED MESSAGE-----\n(?:Hash: .*\n)*\n(.*?)\n-----BEGIN PGP SIGNATURE-----", re.DOTALL
 )
 _AR_MAGIC, _AR_HEADER = b"!<arch>\n", 60
-PROGRAMS = ("lib/", "usr/bin/", "usr/lib/")  # where packages have programs and libraries
+_WANTED = ("lib/", "usr/bin/", "usr/lib/")
 _MAX_INDEX_BYTES = 1 << 28
 
 
@@ -84,26 +84,15 @@ def _package(stanza: str, archive: str) -> Package:
     )
 
 
-def unpack(
-    package: Package,
-    downloads: Path,
-    folder: Path,
-    task: Task,
-    done: float,
-    total: float,
-    wanted: tuple[str, ...] = PROGRAMS,
-) -> None:
-    """Download a package, unless it is in `downloads` already, and unpack what it has below `wanted` into `folder`.
-
-    Links to absolute paths are left out.
-    """
+def unpack(package: Package, downloads: Path, folder: Path, task: Task, done: float, total: float) -> None:
+    """Download a package, unless it is in `downloads` already, and unpack its programs and libraries below `folder`."""
     file = downloads / PurePosixPath(package.url).name
     fetch(package.url, file, package.sha256, lambda received: task.advance(done + received, total))
-    for member in _data(file, wanted):
+    for member in _data(file):
         _extract(member[0], member[1], folder)
 
 
-def _data(path: Path, wanted: tuple[str, ...]) -> Sequence[tuple[tarfile.TarInfo, bytes]]:
+def _data(path: Path) -> Sequence[tuple[tarfile.TarInfo, bytes]]:
     """The files of a package: `data.tar.xz` in an `ar` archive."""
     content = path.read_bytes()
     if not content.startswith(_AR_MAGIC):
@@ -115,14 +104,14 @@ def _data(path: Path, wanted: tuple[str, ...]) -> Sequence[tuple[tarfile.TarInfo
         place += _AR_HEADER
         if name.startswith("data.tar"):
             with tarfile.open(fileobj=io.BytesIO(content[place : place + size])) as archive:
-                return [(member, _read(archive, member)) for member in archive if _wanted(member, wanted)]
+                return [(member, _read(archive, member)) for member in archive if _wanted(member)]
         place += size + size % 2
     raise InputError(f"{path}: holds no data.tar; delete it and try again")
 
 
-def _wanted(member: tarfile.TarInfo, below: tuple[str, ...]) -> bool:
+def _wanted(member: tarfile.TarInfo) -> bool:
     path = PurePosixPath(member.name)
-    inside = ".." not in path.parts and str(path).removeprefix("./").startswith(below)
+    inside = ".." not in path.parts and str(path).removeprefix("./").startswith(_WANTED)
     return inside and (member.isreg() or (member.issym() and not member.linkname.startswith("/")))
 
 
