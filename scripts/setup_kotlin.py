@@ -52,7 +52,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--java", type=Path, metavar="HOME", help=f"a Java {JAVA_MAJOR} or later to use in place of Debian's")
     parser.add_argument("--archive", default=os.environ.get("EDGECLIP_DEBIAN") or DEBIAN, help="a mirror of Debian's archive")
-    parser.add_argument("--registry", default=os.environ.get("npm_config_registry") or NPM, help="a mirror of npm")
+    parser.add_argument("--registry", default=os.environ.get("NPM_CONFIG_REGISTRY") or NPM, help="a mirror of npm")
     parser.add_argument("--keep-downloads", action="store_true", help="keep the packages, to set up again without a network")
     parser.add_argument("-v", "--verbose", action="store_true", help="show tracebacks")
     options = parser.parse_args()
