@@ -96,5 +96,9 @@ PLATFORM = Platform(
     render=_render,
     abilities=_abilities,
     links=_CATALOG,
-    next_steps=("./gradlew :demo:installDebug",),
+    next_steps=(
+        'open it in Android Studio, or: echo "sdk.dir=$ANDROID_HOME" > local.properties',
+        "./gradlew :demo:installDebug",
+        "./gradlew :demo:connectedAndroidTest  # the phone compares itself with the torch original",
+    ),
 )
