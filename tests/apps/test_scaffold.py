@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeclip.apps import scaffold as scaffolding
 from edgeclip.apps.label_bank import LabelBank, write_label_bank
 from edgeclip.apps.record import RECORD_FILE
 from edgeclip.apps.scaffold import scaffold
@@ -230,13 +229,14 @@ def _kill_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     monkeypatch.setattr(shutil, "rmtree", lambda *args, **kwargs: None)  # the dead do not clean up
 
 
-def test_killed_at_any_step_an_update_is_finished_by_the_next(parts, tmp_path, monkeypatch):
+@pytest.mark.parametrize("model", ["tinyclip-demo", "mobileclip-demo"])
+def test_killed_at_any_step_an_update_is_finished_by_the_next(parts, tmp_path, monkeypatch, model):
     root, bundle, app = parts
     scaffold("ios", bundle, app, root=root)
     (app / "EdgeClipKit/.gitignore").write_text("mine")
     shutil.copytree(app, tmp_path / "first")
     _change(root, {APP_SWIFT: "new", SEARCH_SWIFT: None, "EdgeClipDemo/New.swift": "new"})
-    write_bundle(bundle, model="mobileclip-demo", space_id="space-2")
+    write_bundle(bundle, model=model, space_id="space-2")
     scaffold("ios", bundle, app, root=root)
     wanted = tree(app)
     steps = 0
@@ -245,7 +245,7 @@ def test_killed_at_any_step_an_update_is_finished_by_the_next(parts, tmp_path, m
         shutil.copytree(tmp_path / "first", app)
         with monkeypatch.context() as patch:
             _kill_at(patch, steps)
-            patch.setattr(scaffolding.os, "getpid", lambda pid=10**9 + steps: pid)
+            patch.setattr(os, "getpid", lambda pid=10**9 + steps: pid)
             try:
                 scaffold("ios", bundle, app, root=root)
                 break
@@ -266,7 +266,7 @@ def test_killed_while_it_is_made_there_is_no_app(parts, monkeypatch):
         shutil.rmtree(app)
         with monkeypatch.context() as patch:
             _kill_at(patch, steps)
-            patch.setattr(scaffolding.os, "getpid", lambda pid=10**9 + steps: pid)
+            patch.setattr(os, "getpid", lambda pid=10**9 + steps: pid)
             try:
                 scaffold("ios", bundle, app, root=root)
                 break
