@@ -8,13 +8,14 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from edgeclip.apps import labels as making
 from edgeclip.apps.label_bank import read_label_bank
 from edgeclip.apps.labels import make_label_bank
 from edgeclip.data import scenes
 from edgeclip.errors import BundleError, UsageError
-from edgeclip.manifest import MANIFEST_FILE
+from edgeclip.manifest import MANIFEST_FILE, Bundle
 from edgeclip.progress import Task
 from tests.apps.small_apps import COREML, write_bundle
 
@@ -27,8 +28,8 @@ class _Runtime:
 
     name = "counting"
 
-    def __init__(self, value=None):
-        self.value, self.batches = value, []
+    def __init__(self, value=None, dim=4):
+        self.value, self.dim, self.batches = value, dim, []
 
     def modes(self, scheme):
         return ("native",)
@@ -40,7 +41,7 @@ class _Runtime:
 
     def encode(self, batch):
         self.batches.append(len(batch))
-        rows = np.zeros((len(batch), 4), np.float32)
+        rows = np.zeros((len(batch), self.dim), np.float32)
         rows[np.arange(len(batch)), batch[:, 0] % 4] = 1 if self.value is None else self.value
         return rows
 
@@ -87,6 +88,18 @@ def test_labels_are_encoded_in_parts_and_progress_is_told(small):
             row[length % 4] += 0.5
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(bank.embeddings, expected, atol=5e-4)
+
+
+def test_a_thousand_labels_take_less_than_a_megabyte(small):
+    """512 values each in float16, and labels of 16 characters: ImageNet's have 13 in the mean."""
+    bundle, out, runtime = small
+    opened = Bundle.open(bundle)
+    large = structs.replace(opened.manifest, embedding=structs.replace(opened.manifest.embedding, dim=512))
+    (bundle / MANIFEST_FILE).write_bytes(large.to_json())
+    runtime.dim = 512
+    result = make_label_bank(bundle, [f"a kind of dog {index:03}"[-16:] for index in range(1000)], out)
+    assert result.bank.embeddings.shape == (1000, 512)
+    assert result.size_bytes < 2**20
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
