@@ -97,7 +97,7 @@ def test_a_thousand_labels_take_less_than_a_megabyte(small):
     large = structs.replace(opened.manifest, embedding=structs.replace(opened.manifest.embedding, dim=512))
     (bundle / MANIFEST_FILE).write_bytes(large.to_json())
     runtime.dim = 512
-    result = make_label_bank(bundle, [f"a kind of dog {index:03}"[-16:] for index in range(1000)], out)
+    result = make_label_bank(bundle, [f"kind of dog, {index:03}" for index in range(1000)], out)
     assert result.bank.embeddings.shape == (1000, 512)
     assert result.size_bytes < 2**20
 
