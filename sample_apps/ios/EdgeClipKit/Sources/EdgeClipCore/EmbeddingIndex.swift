@@ -7,7 +7,7 @@ import Foundation
 /// A copy of this value goes on seeing the rows that it had.
 public struct EmbeddingIndex: Sendable {
     public static let schema = "edgeclip.index/1"
-    private static let limits = (rows: 50_000_000, dim: 1 << 16, idBytes: 4096, indexBytes: 1 << 16)
+    private static let limits = (rows: 100_000_000, dim: 1 << 16, idBytes: 4096, indexBytes: 1 << 16)
 
     public let folder: URL
     public let spaceID: String
@@ -128,8 +128,8 @@ public struct EmbeddingIndex: Sendable {
             guard let end = data[start...].firstIndex(of: UInt8(ascii: "\n")) else {
                 throw EdgeClipError.store("\(file.path): is shorter than its \(rows) rows")
             }
-            guard end - start <= limits.idBytes, let id = String(bytes: data[start..<end], encoding: .utf8) else {
-                throw EdgeClipError.store("\(file.path): line \(ids.count + 1) is too long or not UTF-8")
+            guard 1...limits.idBytes ~= end - start, let id = String(bytes: data[start..<end], encoding: .utf8) else {
+                throw EdgeClipError.store("\(file.path): line \(ids.count + 1) is empty, too long or not UTF-8")
             }
             ids.append(id)
             start = end + 1
@@ -166,8 +166,8 @@ public struct EmbeddingIndex: Sendable {
     public mutating func append(_ entries: [(id: String, embedding: [Float])]) throws {
         var rows = Data(), newScales: [Float] = [], lines = Data()
         for (id, embedding) in entries {
-            guard !id.utf8.contains(UInt8(ascii: "\n")), id.utf8.count <= Self.limits.idBytes else {
-                throw EdgeClipError.input("an id with a line break, or of more than \(Self.limits.idBytes) bytes")
+            guard !id.utf8.contains(UInt8(ascii: "\n")), 1...Self.limits.idBytes ~= id.utf8.count else {
+                throw EdgeClipError.input("an id with a line break, or not of 1 to \(Self.limits.idBytes) bytes")
             }
             guard embedding.count == dim else {
                 throw EdgeClipError.input("\(id): an embedding of \(embedding.count) values; the index holds \(dim) a row")
@@ -191,10 +191,11 @@ public struct EmbeddingIndex: Sendable {
     private static func quantized(_ embedding: [Float], id: String) throws -> ([UInt8], Float) {
         let largest = embedding.reduce(0) { max($0, abs($1)) }
         let scale = largest / 127
-        guard embedding.allSatisfy(\.isFinite), scale.isNormal else {
+        guard embedding.allSatisfy(\.isFinite), scale > 0 else {
             throw EdgeClipError.input("\(id): its embedding is zero or not finite")
         }
-        return (embedding.map { UInt8(bitPattern: Int8(($0 / scale).rounded(.toNearestOrEven))) }, scale)
+        let steps = embedding.map { min(max(($0 / scale).rounded(.toNearestOrEven), -127), 127) }
+        return (steps.map { UInt8(bitPattern: Int8($0)) }, scale)
     }
 
     private func put(_ data: Data, into part: Part, at offset: Int) throws {
@@ -202,10 +203,13 @@ public struct EmbeddingIndex: Sendable {
         do {
             let handle = try FileHandle(forWritingTo: file)
             defer { try? handle.close() }
+            guard try handle.seekToEnd() >= offset else { throw EdgeClipError.store("\(file.path): is shorter than its rows") }
             try handle.truncate(atOffset: UInt64(offset))
             try handle.seek(toOffset: UInt64(offset))
             try handle.write(contentsOf: data)
             try handle.synchronize()
+        } catch let error as EdgeClipError {
+            throw error
         } catch {
             throw EdgeClipError.store("\(file.path): cannot be written (\(error.localizedDescription))")
         }

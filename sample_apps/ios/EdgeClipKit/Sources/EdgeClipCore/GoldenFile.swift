@@ -4,7 +4,7 @@ import Foundation
 public struct GoldenFile: Sendable {
     public static let fileName = "golden.json"
     public static let schema = "edgeclip.golden/1"
-    static let maxBytes = 64 << 20
+    static let maxBytes = 256 << 20
 
     public struct Image: Sendable {
         public let picture: Picture
@@ -33,8 +33,9 @@ public struct GoldenFile: Sendable {
         let dim = manifest.embedding.dim
         images = try fields.array("images") { item, place in
             try Fields.read(item, at: place) { fields in
-                let sides = 1...Picture.largestSide
-                let (width, height) = (try fields.integer("width", in: sides), try fields.integer("height", in: sides))
+                let (width, height) = (
+                    try fields.integer("width", in: Picture.sides), try fields.integer("height", in: Picture.sides)
+                )
                 guard let rgb = Data(base64Encoded: try fields.string("rgb")), rgb.count == width * height * 3 else {
                     throw fields.wrong("rgb", "is not base64 of \(width) x \(height) x 3 bytes")
                 }
@@ -51,14 +52,14 @@ public struct GoldenFile: Sendable {
                     text: try fields.string("text"), ids: ids.map(Int32.init), embedding: try fields.floats("embedding", count: dim))
             }
         }
-        minCosine = try fields.optional("min_cosine").map(Self.floors) ?? [:]
+        minCosine = try Self.floors(fields.json("min_cosine"))
         guard !images.isEmpty, !texts.isEmpty else { throw Malformed("has no images or no texts") }
     }
 
     private static func floors(_ json: JSON) throws -> [String: Double] {
         guard case .object(let members) = json else { throw Malformed("min_cosine is no object") }
         return try members.mapValues { value in
-            guard let floor = value.double, -1...1 ~= floor else { throw Malformed("min_cosine has a floor that is no cosine") }
+            guard let floor = value.double, 0...1 ~= floor else { throw Malformed("min_cosine has a floor that is not from 0 to 1") }
             return floor
         }
     }

@@ -3,7 +3,7 @@ import Foundation
 /// Text embeddings of labels, made by `edgeclip labels`: with it, an app needs the image tower alone.
 public struct LabelBank: Sendable {
     public static let schema = "edgeclip.labels/1"
-    private static let maxBytes = 256 << 20
+    private static let maxBytes = 1 << 30
     private static let lengthTolerance = 0.01  // float16 rounds a unit vector's length by less than 0.001
 
     public let labels: [String]
@@ -35,30 +35,36 @@ public struct LabelBank: Sendable {
     }
 
     private init(_ tensors: SafeTensors) throws {
-        let known = tensors.metadata
-        func text(_ key: String) throws -> String {
-            guard let value = known[key] else { throw Malformed("has no \(key)") }
-            return value
+        (spaceID, labels, templates, scoring) = try Fields.read(.object(tensors.metadata.mapValues(JSON.string)), at: "") { fields in
+            let schema = try fields.string("schema")
+            guard schema == Self.schema else { throw Malformed("schema \"\(schema)\" is not \(Self.schema)") }
+            return (
+                try fields.string("space_id"), try fields.embedded("labels") { try $0.strings("labels") },
+                try fields.embedded("templates") { try $0.strings("templates") },
+                try fields.embedded("scoring") { try $0.object("scoring", Scoring.init(fields:)) }
+            )
         }
-        func json(_ key: String) throws -> JSON {
-            try JSON.parse(Array(text(key).utf8))
-        }
-        let schema = try text("schema")
-        guard schema == Self.schema else { throw Malformed("schema \"\(schema)\" is not \(Self.schema)") }
-        spaceID = try text("space_id")
-        (labels, templates) = try Fields.read(.object(["labels": json("labels"), "templates": json("templates")]), at: "") {
-            (try $0.strings("labels"), try $0.strings("templates"))
-        }
-        scoring = try Fields.read(json("scoring"), at: "scoring", Scoring.init(fields:))
         let (rows, columns, values) = try tensors.matrix("embeddings")
-        guard !labels.isEmpty, rows == labels.count, columns > 0 else {
-            throw Malformed("has \(labels.count) labels and embeddings of \(rows) x \(columns)")
-        }
-        for row in 0..<rows {
-            let square = values[row * columns..<(row + 1) * columns].reduce(0) { $0 + Double($1) * Double($1) }
-            guard abs(square.squareRoot() - 1) < Self.lengthTolerance else { throw Malformed("has an embedding in row \(row) of another length than 1") }
-        }
+        guard rows == labels.count else { throw Malformed("has \(labels.count) labels and embeddings of \(rows) x \(columns)") }
         (dim, embeddings) = (columns, values)
+        try check()
+    }
+
+    private func check() throws {
+        let isBlank = labels.contains { $0.allSatisfy(\.isWhitespace) }
+        guard !labels.isEmpty, !isBlank, Set(labels.map { Array($0.utf8) }).count == labels.count else {
+            throw Malformed("needs labels, none of them blank and none twice")
+        }
+        guard !templates.isEmpty, templates.allSatisfy({ $0.components(separatedBy: "{}").count == 2 }) else {
+            throw Malformed("needs templates with {} once each")
+        }
+        guard scoring.logitScale > 0 else { throw Malformed("has a scale that is not above 0") }
+        for row in labels.indices {
+            let square = embeddings[row * dim..<(row + 1) * dim].reduce(0) { $0 + Double($1) * Double($1) }
+            guard abs(square.squareRoot() - 1) <= Self.lengthTolerance else {
+                throw Malformed("has an embedding in row \(row) of another length than 1")
+            }
+        }
     }
 
     /// The embedding of one label.
@@ -82,5 +88,13 @@ public struct LabelBank: Sendable {
     /// The labels with the highest scores, the best first.
     public func classify(_ embedding: [Float], count: Int) throws -> [(label: String, score: Float)] {
         TopK.of(try scores(embedding), count: count).map { (labels[$0.index], $0.score) }
+    }
+}
+
+extension Fields {
+    /// A field whose text is JSON itself; `body` finds that under the same key.
+    fileprivate mutating func embedded<T>(_ key: String, _ body: (inout Fields) throws -> T) throws -> T {
+        let value = try JSON.parse(Array(string(key).utf8))
+        return try Fields.read(.object([key: value]), at: "", body)
     }
 }

@@ -2,8 +2,8 @@ import Foundation
 
 /// 8-bit RGB pixels, row by row.
 public struct Picture: Sendable, Equatable {
-    /// No GPU texture of iOS devices is larger (Metal Feature Set Tables).
-    public static let largestSide = 16_384
+    /// In pixels. No GPU texture of iOS devices is larger (Metal Feature Set Tables), and a line is no picture.
+    public static let sides = 2...16_384
 
     public let width: Int
     public let height: Int
@@ -49,8 +49,9 @@ public struct Picture: Sendable, Equatable {
     }
 
     private static func check(_ width: Int, _ height: Int, bytes: Int, channels: Int) throws {
-        guard (1...largestSide).contains(width), (1...largestSide).contains(height) else {
-            throw EdgeClipError.input("a picture of \(width) x \(height) pixels; sides of 1 to \(largestSide) are supported")
+        guard sides.contains(width), sides.contains(height) else {
+            throw EdgeClipError.input(
+                "a picture of \(width) x \(height) pixels; sides of \(sides.lowerBound) to \(sides.upperBound) are supported")
         }
         guard bytes == width * height * channels else {
             throw EdgeClipError.input("\(bytes) bytes are no picture of \(width) x \(height) pixels in \(channels) channels")

@@ -19,8 +19,8 @@ public enum Interpolation: String, CaseIterable, Sendable {
     }
 }
 
-/// Antialiased scaling as Pillow does it for 8-bit pictures (`Resample.c`): rows first, then columns, in fixed point, each pass rounded
-/// to 8 bits. Equal to Pillow's byte by byte.
+/// Antialiased scaling as Pillow 13 does it for 8-bit pictures (`src/libImaging/Resample.c`): one direction, then the other, in fixed
+/// point, each rounded to 8 bits. Equal to Pillow's byte by byte.
 struct Resampling {
     struct Box {
         let left: Float
@@ -50,9 +50,23 @@ struct Resampling {
     /// A region of the scaled picture, computed alone.
     func pixels(left: Int, top: Int, width: Int, height: Int) -> Picture {
         let columns = horizontal.taps(left..<left + width), rows = vertical.taps(top..<top + height)
-        let first = rows.map(\.start).min() ?? 0, last = rows.map { $0.start + $0.weights.count }.max() ?? 0
-        let narrowed = Self.rows(of: source, first..<last, columns)
-        return Picture(width: width, height: height, checked: Self.columns(of: narrowed, width: width, first: first, rows))
+        let scaled: [UInt8]
+        if isDownFirst {
+            let lines = Self.down(source.rgb, width: source.width, firstRow: 0, rows)
+            scaled = Self.across(lines, width: source.width, 0..<height, columns)
+        } else {
+            let used = (rows.map(\.start).min() ?? 0)..<(rows.map { $0.start + $0.weights.count }.max() ?? 0)
+            let lines = Self.across(source.rgb, width: source.width, used, columns)
+            scaled = Self.down(lines, width: width, firstRow: used.lowerBound, rows)
+        }
+        return Picture(width: width, height: height, checked: scaled)
+    }
+
+    /// The direction in which more is taken away comes first, which shows in how pixels are rounded
+    /// (https://github.com/python-pillow/Pillow/pull/9549).
+    private var isDownFirst: Bool {
+        let lines = source.height - vertical.size
+        return lines > 0 && lines > 2 * (source.width - horizontal.size)
     }
 
     /// Pixels that one output pixel is made of.
@@ -97,16 +111,15 @@ struct Resampling {
         UInt8(clamping: sum >> Int32(precision))
     }
 
-    /// Scales rows of a picture: -> rows x columns x 3
-    private static func rows(of source: Picture, _ rows: Range<Int>, _ columns: [Taps]) -> [UInt8] {
+    /// Scales lines of pixels to other widths: -> rows.count x columns.count x 3
+    private static func across(_ lines: [UInt8], width: Int, _ rows: Range<Int>, _ columns: [Taps]) -> [UInt8] {
         [UInt8](unsafeUninitializedCapacity: rows.count * columns.count * 3) { out, count in
-            source.rgb.withUnsafeBufferPointer { pixels in
+            lines.withUnsafeBufferPointer { pixels in
                 var place = 0
                 for row in rows {
-                    let line = row * source.width * 3
                     for column in columns {
                         var (red, green, blue) = (half, half, half)
-                        var pixel = line + column.start * 3
+                        var pixel = (row * width + column.start) * 3
                         for weight in column.weights {
                             red &+= Int32(pixels[pixel]) &* weight
                             green &+= Int32(pixels[pixel + 1]) &* weight
@@ -122,20 +135,20 @@ struct Resampling {
         }
     }
 
-    /// Scales columns of rows, the first of which is row `first` of the picture: -> rows x width x 3
-    private static func columns(of narrowed: [UInt8], width: Int, first: Int, _ rows: [Taps]) -> [UInt8] {
+    /// Scales columns of pixels to other heights: -> rows.count x width x 3. firstRow: which row of the picture `lines` begin with.
+    private static func down(_ lines: [UInt8], width: Int, firstRow: Int, _ rows: [Taps]) -> [UInt8] {
         let stride = width * 3
         var sums = [Int32](repeating: 0, count: stride)
         return [UInt8](unsafeUninitializedCapacity: rows.count * stride) { out, count in
-            narrowed.withUnsafeBufferPointer { pixels in
+            lines.withUnsafeBufferPointer { pixels in
                 sums.withUnsafeMutableBufferPointer { sums in
                     for (index, row) in rows.enumerated() {
-                        for column in 0..<stride { sums[column] = half }
+                        for place in 0..<stride { sums[place] = half }
                         for (offset, weight) in row.weights.enumerated() {
-                            let line = (row.start + offset - first) * stride
-                            for column in 0..<stride { sums[column] &+= Int32(pixels[line + column]) &* weight }
+                            let line = (row.start + offset - firstRow) * stride
+                            for place in 0..<stride { sums[place] &+= Int32(pixels[line + place]) &* weight }
                         }
-                        for column in 0..<stride { out[index * stride + column] = clipped(sums[column]) }
+                        for place in 0..<stride { out[index * stride + place] = clipped(sums[place]) }
                     }
                 }
             }

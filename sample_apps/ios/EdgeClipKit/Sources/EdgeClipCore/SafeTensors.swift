@@ -14,10 +14,10 @@ struct SafeTensors {
         let bytes: Range<Int>
     }
 
-    private static let largestHeader = 16 << 20
+    private static let largestHeader = 64 << 20
     fileprivate static let elementBytes = ["F16": 2, "F32": 4]
 
-    /// Throws `Malformed`.
+    /// Throws `Malformed`, also where tensors do not fill the file from its header to its end.
     init(_ data: Data) throws {
         guard data.count >= 8 else { throw Malformed("is too short for a safetensors file") }
         let length = data.withUnsafeBytes { UInt64(littleEndian: $0.loadUnaligned(as: UInt64.self)) }
@@ -28,14 +28,14 @@ struct SafeTensors {
         guard case .object(var members) = try JSON.parse(data[(data.startIndex + 8)..<body]) else {
             throw Malformed("has a header that is no object")
         }
-        metadata = try members.removeValue(forKey: "__metadata__").map { try Self.texts($0) } ?? [:]
+        let metadata = members.removeValue(forKey: "__metadata__") ?? .object([:])
+        self.metadata = try Fields.read(.object(["__metadata__": metadata]), at: "") { try $0.strings(byKey: "__metadata__") }
         tensors = try members.reduce(into: [:]) { found, member in
             found[member.key] = try Fields.read(member.value, at: member.key) { try Entry(fields: &$0, room: room) }
         }
-    }
-
-    private static func texts(_ json: JSON) throws -> [String: String] {
-        try Fields.read(.object(["__metadata__": json]), at: "") { try $0.strings(byKey: "__metadata__") }
+        let parts = tensors.values.map(\.bytes).sorted { $0.lowerBound < $1.lowerBound }
+        let ends = [0] + parts.map(\.upperBound)
+        guard parts.map(\.lowerBound) + [room] == ends else { throw Malformed("has bytes that are no tensor's, or two's") }
     }
 
     /// A matrix as float32: its rows, its columns and its values. Throws `Malformed` where there is none, or not every value is finite.

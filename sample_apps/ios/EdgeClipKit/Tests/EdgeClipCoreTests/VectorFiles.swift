@@ -13,6 +13,19 @@ enum VectorFiles {
         return URL(fileURLWithPath: path, isDirectory: true)
     }
 
+    /// Where what is to be compared by Python goes: EDGECLIP_OUT, or a temporary folder.
+    static func out(_ path: String) throws -> URL {
+        let folder = ProcessInfo.processInfo.environment["EDGECLIP_OUT"].map { URL(fileURLWithPath: $0, isDirectory: true) }
+        let file = (folder ?? FileManager.default.temporaryDirectory.appendingPathComponent("edgeclip-tests"))
+            .appendingPathComponent(path)
+        try FileManager.default.createDirectory(at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+        return file
+    }
+
+    static func bundle() throws -> ModelBundle {
+        try ModelBundle(folder().appendingPathComponent("bundle"))
+    }
+
     static func data(_ path: String) throws -> Data {
         try Data(contentsOf: folder().appendingPathComponent(path))
     }
@@ -49,6 +62,11 @@ extension JSON {
     }
 
     var ints: [Int] { items.map(\.int) }
+
+    /// A section of a manifest, read as one.
+    func read<T>(_ body: (inout Fields) throws -> T) throws -> T {
+        try Fields.read(self, at: "", body)
+    }
 
     var floats: [Float] { items.map { Float($0.double ?? .nan) } }
 
