@@ -37,6 +37,30 @@ final class ImageTests: XCTestCase {
             orientation: entry["orientation"].int)
     }
 
+    func testPixelsOfACameraAreTheSame() throws {
+        let (width, height, padding) = (5, 3, 12)
+        let rgb = (0..<width * height * 3).map { UInt8($0 * 5 % 256) }
+        var bgrx = [UInt8](repeating: 77, count: height * (width * 4 + padding))
+        for place in 0..<width * height {
+            let start = place / width * (width * 4 + padding) + place % width * 4
+            for channel in 0..<3 { bgrx[start + channel] = rgb[place * 3 + 2 - channel] }
+        }
+        let rgba = stride(from: 0, to: rgb.count, by: 3).flatMap { rgb[$0..<$0 + 3] + [255] }
+        for orientation in 0...9 {
+            let found = try bgrx.dropLast(padding).withUnsafeBytes {
+                try Picture(
+                    width: width, height: height, pixels: $0, bytesPerRow: width * 4 + padding, layout: .bgrx, orientation: orientation)
+            }
+            XCTAssertEqual(found, try Picture(width: width, height: height, rgba: rgba, orientation: orientation))
+        }
+        for (count, stride) in [(bgrx.count - padding - 1, width * 4 + padding), (bgrx.count, width * 4 - 1), (bgrx.count, .max), (0, 0)] {
+            XCTAssertThrowsError(
+                try bgrx.prefix(count).withUnsafeBytes {
+                    try Picture(width: width, height: height, pixels: $0, bytesPerRow: stride, layout: .rgbx)
+                })
+        }
+    }
+
     func testTensor() throws {
         let preprocess = try Self.preprocess(range: [-1, 1])
         var rgb = [UInt8](repeating: 0, count: 8 * 8 * 3)

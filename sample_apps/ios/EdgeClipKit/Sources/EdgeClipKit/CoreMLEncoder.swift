@@ -1,3 +1,0 @@
-#if canImport(CoreML)
-import CoreML
-#endif
