@@ -129,9 +129,10 @@ def _drawn(name: str, parameter: Tensor, seed: int) -> Tensor:
     # NumPy's legacy generator: its stream is frozen (NEP 19).
     noise = np.random.RandomState(int.from_bytes(digest[:4], "little")).standard_normal(tuple(parameter.shape))
     values = torch.from_numpy(np.asarray(noise, np.float32)).reshape(parameter.shape)
-    # A ResNet's blocks have no layer scale: the factor of their last norm is one.
-    if _is_layer_scale(name) or (".layer" in name and name.endswith("bn3.weight")):
+    if _is_layer_scale(name):
         return LAYER_SCALE * (1 + 0.1 * values)
+    if ".layer" in name and name.endswith("bn3.weight"):  # a ResNet's blocks have no layer scale: their last norm is one
+        return 0.5 * LAYER_SCALE * (1 + 0.1 * values)
     if parameter.ndim <= 1 and name.endswith("weight"):  # the factor of a normalisation layer
         return 1 + 0.1 * values
     if parameter.ndim <= 1 and name.endswith("bias"):
