@@ -51,8 +51,8 @@ class Golden:
         return self.text_embeddings if tower == "text" else self.image_embeddings
 
 
-def write_golden(path: Path, loaded: LoadedModel) -> None:
-    """Compute and write the golden file of a loaded model."""
+def make_golden(loaded: LoadedModel) -> Golden:
+    """Draw the inputs for a loaded model, and compute their embeddings."""
     from edgeclip.reference.torch_runtime import original_runner
 
     spec = loaded.spec
@@ -61,8 +61,7 @@ def write_golden(path: Path, loaded: LoadedModel) -> None:
     captions = [scenes.phrase({name: getattr(s, name) for name in scenes.ATTRIBUTES}) for s in chosen]
     texts = np.array([*captions, *_EXTRA_TEXTS])
     ids = loaded.tokenizer(texts.tolist())
-    np.savez_compressed(
-        path,
+    return Golden(
         images=np.stack([to_pixels(image) for image in pixels]),
         image_embeddings=original_runner(loaded, "image").encode(pixels),
         texts=texts,
@@ -71,11 +70,28 @@ def write_golden(path: Path, loaded: LoadedModel) -> None:
     )
 
 
+def write_golden(path: Path, golden: Golden) -> None:
+    """Write a golden file."""
+    np.savez_compressed(path, **{name: getattr(golden, name) for name in _ARRAYS})
+
+
 def read_golden(bundle: Bundle) -> Golden:
     """Read a bundle's golden file, after checking its hash."""
     path = bundle.verified_file(bundle.manifest.golden)
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return Golden(**{name: arrays[name] for name in _ARRAYS})
+            golden = Golden(**{name: arrays[name] for name in _ARRAYS})
+        _check(golden)
+        return golden
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise BundleError(f"{path}: damaged golden file ({error}); convert the model again") from error
+
+
+def _check(golden: Golden) -> None:
+    """Raise ValueError where the arrays are not of one another's sizes."""
+    images, texts = golden.images, golden.texts
+    if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8 or texts.ndim != 1 or golden.text_ids.ndim != 2:
+        raise ValueError("arrays of other shapes or types")
+    rows = ((images, golden.image_embeddings), (texts, golden.text_embeddings), (texts, golden.text_ids))
+    if any(len(given) != len(found) or found.ndim != 2 for given, found in rows):
+        raise ValueError("arrays of different lengths")

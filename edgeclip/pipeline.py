@@ -20,7 +20,8 @@ from edgeclip.data.licences import licence_text
 from edgeclip.data.tokenizer import FOLDER as TOKENIZER_FOLDER
 from edgeclip.errors import BudgetError, BundleError, ConversionError, CoverageError, NotRunnableError, UsageError
 from edgeclip.extending import carry_over, check_free, existing_bundle, kept_artifacts
-from edgeclip.golden import write_golden
+from edgeclip.golden import Golden, make_golden, write_golden
+from edgeclip.golden_json import GOLDEN_JSON, write_golden_json
 from edgeclip.manifest import (
     SCHEMA,
     Artifact,
@@ -130,26 +131,28 @@ def convert(
         if existing is not None and existing.manifest.embedding.space_id == loaded.space_id:
             carry_over(existing, kept, writer.folder)
         with progress("golden embeddings, tokenizer, licence"):
-            files = _write_files(writer.folder, loaded)
+            golden = make_golden(loaded)
+            files = _write_files(writer.folder, loaded, golden)
         made = tuple(_lower_all(loaded, jobs, writer.folder, Samples(loaded, calibration), progress))
         _check_budget(jobs, made)
         unchecked = Bundle(writer.folder, _manifest(loaded, (*kept, *made), files))
         made = tuple(_checked(unchecked, artifact, progress) for artifact in made)
-        manifest = _manifest(loaded, (*kept, *made), files)
+        write_golden_json(writer.folder / GOLDEN_JSON, golden, (*kept, *made))
+        manifest = _manifest(loaded, (*kept, *made), (*files, _entry(writer.folder, writer.folder / GOLDEN_JSON)))
         writer.commit(manifest)
     wall_s = time.perf_counter() - started
     return ConvertResult(out, made, manifest, wall_s, peak_rss_mb())
 
 
-def _write_files(folder: Path, loaded: LoadedModel) -> tuple[FileEntry, ...]:
+def _write_files(folder: Path, loaded: LoadedModel, golden: Golden) -> tuple[FileEntry, ...]:
     paths = loaded.tokenizer.save(folder / TOKENIZER_FOLDER)
     (folder / LICENCE_FILE).write_text(licence_text(loaded.licence, loaded.spec.name, loaded.source), "utf-8")
-    write_golden(folder / GOLDEN_FILE, loaded)
-    paths += [folder / LICENCE_FILE, folder / GOLDEN_FILE]
-    return tuple(
-        FileEntry(path=path.relative_to(folder).as_posix(), sha256=content_sha256(path), size_bytes=path.stat().st_size)
-        for path in paths
-    )
+    write_golden(folder / GOLDEN_FILE, golden)
+    return tuple(_entry(folder, path) for path in (*paths, folder / LICENCE_FILE, folder / GOLDEN_FILE))
+
+
+def _entry(folder: Path, path: Path) -> FileEntry:
+    return FileEntry(path=path.relative_to(folder).as_posix(), sha256=content_sha256(path), size_bytes=path.stat().st_size)
 
 
 def _lower_all(loaded: LoadedModel, jobs: list[_Job], folder: Path, samples: Samples, progress: Progress) -> Iterator[Artifact]:

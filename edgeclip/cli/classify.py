@@ -8,8 +8,8 @@ import click
 
 from edgeclip.cli.output import common_options, print_json, working
 from edgeclip.cli.table import print_table
-from edgeclip.data.prompts import DEFAULT_TEMPLATES
-from edgeclip.errors import InputError, UsageError
+from edgeclip.data.prompts import DEFAULT_TEMPLATES, read_labels
+from edgeclip.errors import UsageError
 from edgeclip.plugins import RUNTIMES
 
 _SHOWN = 5
@@ -20,6 +20,12 @@ _SHOWN = 5
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE...")
 @click.option("--labels", metavar="A,B", help="Labels, separated by commas.")
 @click.option("--labels-file", type=click.Path(path_type=Path), metavar="FILE", help="Labels, one a line.")
+@click.option(
+    "--label-bank",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Labels with their embeddings, made by `edgeclip labels`; the text tower is not needed then.",
+)
 @click.option(
     "--template",
     "templates",
@@ -34,15 +40,20 @@ def command(
     images: tuple[Path, ...],
     labels: str | None,
     labels_file: Path | None,
+    label_bank: Path | None,
     templates: tuple[str, ...],
     runtime: str | None,
     as_json: bool,
     verbose: bool,
 ) -> None:
     """Score labels for pictures with the towers of BUNDLE."""
-    if (labels is None) == (labels_file is None):
-        raise UsageError("give the labels either by --labels or by --labels-file")
-    names = [label.strip() for label in labels.split(",")] if labels is not None else _read_labels(labels_file)
+    if sum(given is not None for given in (labels, labels_file, label_bank)) != 1:
+        raise UsageError("give the labels either by --labels or by --labels-file, or by --label-bank")
+    if label_bank is not None and templates:
+        raise UsageError("--template: a label bank has its templates inside; give them to `edgeclip labels`")
+    names = [label.strip() for label in labels.split(",")] if labels is not None else []
+    if labels_file is not None:
+        names = read_labels(labels_file, "--labels-file")
     if runtime is not None:
         RUNTIMES[runtime]  # a miss is an error before anything heavy is imported
 
@@ -50,7 +61,7 @@ def command(
         from edgeclip.classify import classify
 
         chosen = templates or DEFAULT_TEMPLATES
-        result = classify(bundle, list(images), names, templates=chosen, runtime=runtime, progress=progress)
+        result = classify(bundle, list(images), names, chosen, runtime, progress, label_bank)
     if as_json:
         print_json(result.as_json())
         return
@@ -63,12 +74,3 @@ def command(
         if image.none_of_these:
             click.echo(f"{image.path}: none of these labels; the best, {image.scores[0].label!r}, is less likely than not")
     click.echo(f"\nruntime: {result.runtime}")
-
-
-def _read_labels(path: Path | None) -> list[str]:
-    assert path is not None
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--labels-file {path}: cannot be read as UTF-8 text ({error})") from error
-    return [line.strip() for line in lines if line.strip()]

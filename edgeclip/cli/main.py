@@ -25,6 +25,9 @@ COMMANDS = {
     "eval": "Measure zero-shot accuracy on your pictures, beside the original's.",
     "inspect": "Show what is in a bundle.",
     "report": "Put sizes, errors and times of bundles on one page.",
+    "app": "Make an iOS or Android app with a bundle in place.",
+    "labels": "Encode labels, so that an app needs no text tower.",
+    "compat": "Say whether an index of one bundle may be searched with another.",
 }
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _PIPE_CLOSED = 141  # 128 + SIGPIPE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 import string
 from collections.abc import Callable
 
@@ -11,6 +12,8 @@ import ftfy
 from edgeclip.errors import InputError
 
 MAX_TEXT_CHARS = 100_000
+# Python refuses to read numbers of thousands of digits; eight that are not leading zeros are beyond Unicode already.
+_REFERENCE = re.compile(r"&#0*([0-9]{1,8})[0-9]*")
 _NO_PUNCTUATION = str.maketrans("_", " ", string.punctuation.replace("_", ""))
 
 
@@ -36,8 +39,18 @@ def canonicalize(text: str) -> str:
     return " ".join(_repaired(text).translate(_NO_PUNCTUATION).lower().split())
 
 
+def repaired_by_ftfy(text: str) -> str:
+    """Mojibake, ligatures, widths, quotes, line ends and control characters put right; HTML entities where no `<` is."""
+    return ftfy.fix_text(text)
+
+
+def unescaped(text: str) -> str:
+    """HTML entities and character references as the characters they stand for."""
+    return html.unescape(_REFERENCE.sub(r"&#\1", text) if "&#" in text else text)
+
+
 def _repaired(text: str) -> str:
-    return html.unescape(html.unescape(ftfy.fix_text(text)))
+    return unescaped(unescaped(repaired_by_ftfy(text)))
 
 
 # By the name that a manifest has for it, `Tokenizer.clean`.

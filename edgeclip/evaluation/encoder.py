@@ -19,7 +19,7 @@ from edgeclip.evaluation.datasets import Picture
 from edgeclip.evaluation.results import artifact_label
 from edgeclip.manifest import Artifact, Bundle
 from edgeclip.plugins import RUNTIMES
-from edgeclip.spec import Preprocess, Tower
+from edgeclip.spec import TOWERS, Preprocess, Tower
 
 if TYPE_CHECKING:
     from edgeclip.reference.runtime import Runner, Runtime
@@ -31,7 +31,8 @@ ORIGINAL = "torch"  # of `RUNTIMES`
 class Contender:
     """What is evaluated: artifacts of a bundle in one runtime, or the original. Travels to worker processes.
 
-    weights, tokenizer: where the original's are, if not where the bundle says.
+    artifacts: of both towers, or of one where the other is asked for nothing; None for the original. weights, tokenizer: where
+    the original's are, if not where the bundle says.
     """
 
     bundle: Bundle
@@ -42,15 +43,15 @@ class Contender:
 
     @property
     def artifact(self) -> Artifact | None:
-        """The image tower's artifact, None for the original."""
-        return self.artifacts["image"] if self.artifacts else None
+        """The image tower's artifact, or the text tower's where it is alone; None for the original."""
+        return (self.artifacts.get("image") or self.artifacts["text"]) if self.artifacts else None
 
     @property
     def scheme(self) -> str | None:
         """How its numbers are stored; `w8 + fp16` where image and text tower differ. None for the original."""
         if self.artifacts is None:
             return None
-        return " + ".join(dict.fromkeys(self.artifacts[tower].scheme for tower in ("image", "text")))
+        return " + ".join(dict.fromkeys(self.artifacts[tower].scheme for tower in TOWERS if tower in self.artifacts))
 
     @property
     def label(self) -> str:
@@ -71,7 +72,7 @@ class Encoded:
 
 
 class Encoder:
-    """A contender, opened; a context manager."""
+    """A contender, opened."""
 
     def __init__(self, contender: Contender) -> None:
         self.contender = contender
@@ -129,12 +130,16 @@ def _open_artifacts(contender: Contender) -> _Opened:
 
     bundle, artifacts = contender.bundle, contender.artifacts
     assert artifacts is not None
-    tokenizer = load_tokenizer(bundle)
+    tokenizer = load_tokenizer(bundle) if "text" in artifacts else None
     engine: Runtime = RUNTIMES[contender.runtime].load()
     runners: dict[Tower, Runner] = {}
     for tower, artifact in artifacts.items():
         runners[tower] = engine.open(bundle, artifact, engine.modes(artifact.scheme)[0])
-    return runners, bundle.manifest.image, tokenizer
+    return runners, bundle.manifest.image, tokenizer or _no_texts
+
+
+def _no_texts(texts: Sequence[str]) -> np.ndarray:
+    raise AssertionError("texts for a contender without a text tower")
 
 
 def _open_original(contender: Contender) -> _Opened:

@@ -8,7 +8,8 @@ import numpy as np
 from msgspec import structs
 
 from edgeclip.data.reference_tokenizer import reference_ids
-from edgeclip.golden import read_golden
+from edgeclip.golden import Golden, read_golden
+from edgeclip.golden_json import GOLDEN_JSON, golden_json, read_golden_json
 from edgeclip.manifest import Artifact, Bundle, FileEntry, size_bytes
 from edgeclip.models.weights import LoadedModel
 from edgeclip.pipeline import scoring
@@ -94,3 +95,20 @@ def file_differences(bundle: Bundle, loaded: LoadedModel) -> Iterator[str]:
         original = original_runner(loaded, tower).encode(given)
         if stored.shape != original.shape or not np.abs(stored - original).max() <= _GOLDEN_TOLERANCE:
             yield f"{bundle.manifest.golden}: {tower} embeddings differ from the original's"
+    yield from twin_differences(bundle, golden)
+
+
+def twin_differences(bundle: Bundle, golden: Golden) -> Iterator[str]:
+    """What `golden.json` has otherwise than `golden.npz`, and artifacts of which it asks less than `verify`."""
+    twin = read_golden_json(bundle)
+    if twin is None:
+        return
+    true = golden_json(golden, bundle.manifest.artifacts)
+    for name in ("images", "texts"):
+        if getattr(twin, name) != getattr(true, name):
+            yield f"{GOLDEN_JSON}: {name} are not those of {bundle.manifest.golden}"
+    if twin.min_cosine.keys() != true.min_cosine.keys():
+        yield f"{GOLDEN_JSON}: min_cosine is of other artifacts"
+    for path, floor in true.min_cosine.items():
+        if (stated := twin.min_cosine.get(path, floor)) < floor:
+            yield f"{GOLDEN_JSON}: min_cosine of {path} is {stated:g}, its scheme's {floor:g}"

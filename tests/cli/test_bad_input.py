@@ -44,7 +44,9 @@ def _restate_hashes(bundle: Path) -> None:
     path.write_text(json.dumps(manifest))
 
 
-@pytest.mark.parametrize("file", [MODEL_FILE, WEIGHTS, PROGRAM, "golden.npz", "tokenizer/vocab.json", "LICENSE.txt"])
+@pytest.mark.parametrize(
+    "file", [MODEL_FILE, WEIGHTS, PROGRAM, "golden.npz", "golden.json", "tokenizer/vocab.json", "LICENSE.txt"]
+)
 @pytest.mark.parametrize("how", ["truncated", "flipped"])
 def test_damage_is_caught_by_its_hash(cli, bundle_copy, file, how):
     _damage(bundle_copy / file, how)
@@ -229,6 +231,7 @@ def test_golden_embeddings_of_something_else_fail(cli, bundle_copy):
     result = cli("verify", bundle_copy, "--runtime", "mil")
     assert result.status == 1
     assert "golden.npz: text embeddings differ from the original's" in result.out
+    assert "golden.json: texts are not those of golden.npz" in result.out
 
 
 def test_weights_are_not_read_from_where_a_manifest_says(cli, bundle_copy):

@@ -73,6 +73,17 @@ def test_models_as_json(cli):
         (["classify", "nowhere", "x.png", "--labels", "a", "--template", "photo"], "needs {} exactly once"),
         (["classify", "nowhere", "x.png", "--labels", "a", "--labels-file", "l"], "either by --labels or by --labels-file"),
         (["classify", "nowhere", "x.png", "--labels-file", "none.txt"], "none.txt: cannot be read"),
+        (["classify", "nowhere", "x.png", "--labels", "a", "--label-bank", "b"], "or by --label-bank"),
+        (["classify", "nowhere", "x.png", "--label-bank", "b", "--template", "{}"], "has its templates inside"),
+        (["app", "ios", "nowhere"], "--out"),
+        (["app", "windows", "nowhere", "--out", "app"], "did you mean 'ios'? known: ios, android"),
+        (["app", "ios", "nowhere", "--out", "app"], "nowhere: not a bundle"),
+        (["labels", "nowhere", "--out", "bank"], "--labels"),
+        (["labels", "nowhere", "--labels", "none.txt", "--out", "bank"], "none.txt: cannot be read"),
+        (["compat", "nowhere"], "NEW"),
+        (["compat", "nowhere", "elsewhere"], "nowhere: not a bundle"),
+        (["compat", "nowhere", "elsewhere", "--runtime", "onnx"], "unknown runtime 'onnx'"),
+        (["compat", "nowhere", "elsewhere", "--min-recall", "90"], "--min-recall 90: give a share from 0 to 1"),
     ],
 )  # fmt: skip
 def test_wrong_usage_is_one_line_and_status_2(cli, args, said, tmp_path, monkeypatch):

@@ -166,6 +166,7 @@ def test_a_bundle_holds_what_an_app_needs(mobile_bundle):
     manifest = Bundle.open(mobile_bundle).manifest
     assert {entry.path for entry in manifest.files} == {
         "golden.npz",
+        "golden.json",
         "LICENSE.txt",
         "tokenizer/vocab.json",
         "tokenizer/merges.txt",

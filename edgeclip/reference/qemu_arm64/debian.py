@@ -6,9 +6,10 @@ its transport, HTTPS, has to do. Formats: deb(5), deb-control(5), and https://wi
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
-import io
 import lzma
+import os
 import re
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import IO, cast
 
 from edgeclip.errors import HubError, InputError
 from edgeclip.progress import Task
@@ -26,7 +28,7 @@ _CLEARSIGNED = re.compile(
     rb"-----BEGIN PGP SIGNED MESSAGE-----\n(?:Hash: .*\n)*\n(.*?)\n-----BEGIN PGP SIGNATURE-----", re.DOTALL
 )
 _AR_MAGIC, _AR_HEADER = b"!<arch>\n", 60
-_WANTED = ("lib/", "usr/bin/", "usr/lib/")
+WANTED = ("lib/", "usr/bin/", "usr/lib/")
 _MAX_INDEX_BYTES = 1 << 28
 
 
@@ -84,43 +86,63 @@ def _package(stanza: str, archive: str) -> Package:
     )
 
 
-def unpack(package: Package, downloads: Path, folder: Path, task: Task, done: float, total: float) -> None:
-    """Download a package, unless it is in `downloads` already, and unpack its programs and libraries below `folder`."""
+def unpack(
+    package: Package,
+    downloads: Path,
+    folder: Path,
+    task: Task,
+    done: float,
+    total: float,
+    wanted: Sequence[str] = WANTED,
+    leave_out: Sequence[str] = (),
+) -> None:
+    """Download a package, unless it is in `downloads` already, and unpack it below `folder`.
+
+    wanted: how the paths begin that are unpacked, by default those of programs and libraries; leave_out: patterns of paths
+    that are not. Links to absolute paths are left out.
+    """
     file = downloads / PurePosixPath(package.url).name
     fetch(package.url, file, package.sha256, lambda received: task.advance(done + received, total))
-    for member in _data(file):
-        _extract(member[0], member[1], folder)
+    with file.open("rb") as stream, tarfile.open(fileobj=_data(stream, file), mode="r|*") as archive:
+        for member in archive:
+            if _wanted(member, wanted, leave_out):
+                _extract(archive, member, folder)
 
 
-def _data(path: Path) -> Sequence[tuple[tarfile.TarInfo, bytes]]:
+class _Part:
+    """Some bytes of a file, as a stream."""
+
+    def __init__(self, stream: IO[bytes], size: int) -> None:
+        self._stream, self._left = stream, size
+
+    def read(self, size: int) -> bytes:
+        content = self._stream.read(min(size, self._left))
+        self._left -= len(content)
+        return content
+
+
+def _data(stream: IO[bytes], path: Path) -> IO[bytes]:
     """The files of a package: `data.tar.xz` in an `ar` archive."""
-    content = path.read_bytes()
-    if not content.startswith(_AR_MAGIC):
+    if stream.read(len(_AR_MAGIC)) != _AR_MAGIC:
         raise InputError(f"{path}: is no Debian package; delete it and try again")
-    place = len(_AR_MAGIC)
-    while place + _AR_HEADER <= len(content):
-        name = content[place : place + 16].decode("ascii", "replace").strip().rstrip("/")
-        size = int(content[place + 48 : place + 58])
-        place += _AR_HEADER
+    while len(header := stream.read(_AR_HEADER)) == _AR_HEADER:
+        name = header[:16].decode("ascii", "replace").strip().rstrip("/")
+        size = int(header[48:58])
         if name.startswith("data.tar"):
-            with tarfile.open(fileobj=io.BytesIO(content[place : place + size])) as archive:
-                return [(member, _read(archive, member)) for member in archive if _wanted(member)]
-        place += size + size % 2
+            return cast("IO[bytes]", _Part(stream, size))  # `tarfile` reads it, and does no more, in its mode "r|"
+        stream.seek(size + size % 2, os.SEEK_CUR)
     raise InputError(f"{path}: holds no data.tar; delete it and try again")
 
 
-def _wanted(member: tarfile.TarInfo) -> bool:
+def _wanted(member: tarfile.TarInfo, wanted: Sequence[str], leave_out: Sequence[str]) -> bool:
     path = PurePosixPath(member.name)
-    inside = ".." not in path.parts and str(path).removeprefix("./").startswith(_WANTED)
-    return inside and (member.isreg() or (member.issym() and not member.linkname.startswith("/")))
+    plain = str(path).removeprefix("./")
+    inside = ".." not in path.parts and plain.startswith(tuple(wanted))
+    kept = not any(fnmatch.fnmatchcase(plain, pattern) for pattern in leave_out)
+    return inside and kept and (member.isreg() or (member.issym() and not member.linkname.startswith("/")))
 
 
-def _read(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    stream = archive.extractfile(member) if member.isreg() else None
-    return b"" if stream is None else stream.read()
-
-
-def _extract(member: tarfile.TarInfo, content: bytes, folder: Path) -> None:
+def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
     path = folder / PurePosixPath(member.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.resolve().is_relative_to(folder.resolve()):
@@ -128,6 +150,9 @@ def _extract(member: tarfile.TarInfo, content: bytes, folder: Path) -> None:
     path.unlink(missing_ok=True)
     if member.issym():
         path.symlink_to(member.linkname)
-    else:
-        path.write_bytes(content)
-        path.chmod(0o755 if member.mode & 0o100 else 0o644)
+        return
+    content = archive.extractfile(member)
+    assert content is not None  # a regular file
+    with path.open("wb") as file:
+        shutil.copyfileobj(content, file)
+    path.chmod(0o755 if member.mode & 0o100 else 0o644)

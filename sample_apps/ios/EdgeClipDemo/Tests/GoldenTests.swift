@@ -1,0 +1,38 @@
+import EdgeClipCore
+import XCTest
+
+@testable import EdgeClipDemo
+
+/// The bundle in the app, on the device that this runs on, against the original model's embeddings.
+final class GoldenTests: XCTestCase {
+    func testImageTower() async throws {
+        let model = try await LoadedModel.load()
+        let test = try selfTest(of: model)
+        let result = await test.run(model.image, artifact: model.imageArtifact)
+        XCTAssertTrue(result.passed, "\(result.failures)")
+        XCTAssertGreaterThan(result.count, 0)
+    }
+
+    func testTextTower() async throws {
+        let model = try await LoadedModel.load()
+        guard let text = model.text else { throw XCTSkip("the bundle has no text tower") }
+        let test = try selfTest(of: model)
+        let result = await test.run(text.encoder, tokenizer: text.tokenizer, artifact: text.artifact)
+        XCTAssertTrue(result.passed, "\(result.failures)")
+        XCTAssertGreaterThan(result.count, 0)
+    }
+
+    func testTheGeneratedConstantsAreTheBundles() async throws {
+        let model = try await LoadedModel.load()
+        let manifest = model.bundle.manifest
+        XCTAssertEqual(manifest.model, BundleInfo.model)
+        XCTAssertEqual(manifest.embedding.spaceID, BundleInfo.spaceID)
+        XCTAssertEqual(manifest.embedding.dim, BundleInfo.embeddingDim)
+        XCTAssertEqual(manifest.image.size, BundleInfo.imageSize)
+        XCTAssertEqual(model.imageArtifact.path, BundleInfo.imageArtifact)
+    }
+
+    private func selfTest(of model: LoadedModel) throws -> SelfTest {
+        SelfTest(manifest: model.bundle.manifest, golden: try model.bundle.golden())
+    }
+}

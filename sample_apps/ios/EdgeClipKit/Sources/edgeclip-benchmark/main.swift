@@ -1,0 +1,2 @@
+import EdgeClipCore
+print("")

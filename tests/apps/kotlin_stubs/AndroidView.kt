@@ -1,0 +1,7 @@
+@file:Suppress("unused", "UNUSED_PARAMETER")
+
+package android.view
+
+import android.content.Context
+
+open class View(context: Context)

@@ -1,0 +1,7 @@
+@file:Suppress("unused")
+
+package androidx.compose.ui.unit
+
+class Dp
+
+inline val Int.dp: Dp get() = TODO()

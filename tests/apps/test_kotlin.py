@@ -1,0 +1,124 @@
+"""The Android app's core, compiled and run on a JVM against Python's vectors; the rest of the app, type-checked."""
+
+from __future__ import annotations
+
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from tests.apps import kotlin
+from tests.apps.kits import compare_images, compare_index
+
+needs_kotlin = pytest.mark.skipif(kotlin.toolchain() is None, reason=f"no Kotlin compiler: {kotlin.SETUP}")
+_TESTS = "dev.edgeclip.core"
+_OF_TEXTS = (
+    *("ClipBpe", "CodePoints", "Html", "Mojibake", "Normalization", "PieceNormalizer", "PieceTrie"),
+    *("SentencePiece", "SentencePieceModel", "TextCleaning", "UnicodeTables", "Utf8"),
+)
+_KNOW_UNICODE = (
+    *("Regex", "java.text", "Character.", "lowercase", "uppercase", "equals(", "ignoreCase", "isBlank", ".trim("),
+    *("isWhitespace", "isLetter", "isDigit"),
+)
+
+
+def _tools() -> kotlin.Toolchain:
+    tools = kotlin.toolchain()
+    assert tools is not None
+    return tools
+
+
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The core and its tests, compiled together. They see nothing but the standard libraries and JUnit."""
+    out = tmp_path_factory.mktemp("kotlin") / "classes"
+    done = _tools().compile([kotlin.CORE, kotlin.CORE_TESTS], out, "-cp", _tools().jars("junit4"))
+    assert done.returncode == 0, f"the core does not compile:\n{done.stderr}"
+    return out
+
+
+@pytest.mark.slow
+@needs_kotlin
+def test_core_equals_python(classes: Path, app_vectors: Path, tmp_path: Path) -> None:
+    """Token ids, pixels, scores, label banks and indexes are Python's; hostile files are errors."""
+    tests = sorted(f"{_TESTS}.{path.stem}" for path in kotlin.kotlin_files(kotlin.CORE_TESTS) if path.stem.endswith("Test"))
+    assert len(tests) >= 7
+    path = f"{classes}:{kotlin.RESOURCES}:{_tools().jars('kotlin-stdlib', 'junit4', 'hamcrest')}"
+    done = _tools().java(path, "org.junit.runner.JUnitCore", *tests, EDGECLIP_VECTORS=app_vectors, EDGECLIP_OUT=tmp_path)
+    assert done.returncode == 0, _without_frames(done)
+    assert f"OK ({_declared()} tests)" in done.stdout, _without_frames(done)  # none was skipped
+    compare_images(app_vectors, tmp_path)
+    compare_index(app_vectors, tmp_path)
+
+
+def _declared() -> int:
+    return sum(path.read_text("utf-8").count("@Test") for path in kotlin.kotlin_files(kotlin.CORE_TESTS))
+
+
+def _without_frames(done: subprocess.CompletedProcess[str]) -> str:
+    """What JUnit printed, without the frames of its own and of Java's."""
+    foreign = ("at org.junit.", "at java.base/", "at jdk.")
+    lines = (done.stdout + done.stderr).splitlines()
+    return "\n".join(line for line in lines if not line.strip().startswith(foreign))[-20_000:]
+
+
+@pytest.mark.slow
+@needs_kotlin
+def test_app_type_checks(tmp_path: Path) -> None:
+    """The parts that need Android, against declarations of what they use of it."""
+    sources = [kotlin.STUBS, kotlin.LIBRARY / "main" / "kotlin", kotlin.APP / "demo" / "src"]
+    done = _tools().compile(sources, tmp_path / "classes", "-cp", _tools().jars("kotlinx-coroutines-core-jvm", "junit4"))
+    assert done.returncode == 0, f"the app does not compile against {kotlin.STUBS.name}:\n{done.stderr}"
+
+
+@pytest.mark.slow
+@needs_kotlin
+def test_type_check_sees_mistakes(tmp_path: Path) -> None:
+    """A misspelled method and a wrong type fail it."""
+    source = tmp_path / "Wrong.kt"
+    source.write_text(
+        "import android.graphics.Bitmap\n"
+        "fun a(bitmap: Bitmap) = bitmap.getPixel(0, 0)\n"
+        'fun b(bitmap: Bitmap) = bitmap.getPixels(IntArray(1), "0", 0, 0, 0, 0, 0)\n',
+        "utf-8",
+    )
+    done = _tools().compile(
+        [kotlin.STUBS, source], tmp_path / "classes", "-cp", _tools().jars("kotlinx-coroutines-core-jvm", "junit4")
+    )
+    assert done.returncode != 0
+    assert "Wrong.kt:2" in done.stderr
+    assert "Wrong.kt:3" in done.stderr
+
+
+@pytest.mark.parametrize("path", kotlin.kotlin_files(kotlin.CORE), ids=lambda path: path.stem)
+def test_core_depends_on_no_system(path: Path) -> None:
+    """Nothing of Android, and where ids are made of texts nothing that knows Unicode by itself."""
+    text = path.read_text("utf-8")
+    imports = [line.split()[1] for line in text.splitlines() if line.startswith("import ")]
+    assert all(name.startswith(("java.", "kotlin.")) for name in imports), imports
+    if path.stem in _OF_TEXTS:
+        assert not [word for word in _KNOW_UNICODE if word in text]
+
+
+def test_runtime_is_of_the_exporters_release() -> None:
+    """`org.pytorch:executorch-android` is of the release whose exporter makes the artifacts."""
+    exporter, runtime = version("executorch").split(".")[:2], kotlin.catalog_version("executorch").split(".")[:2]
+    assert runtime == exporter
+
+
+def test_tables_are_the_shared_ones() -> None:
+    """One committed copy: the kit's is a link to it, or what such a link became on a system without links."""
+    own = kotlin.RESOURCES / "dev" / "edgeclip" / "core" / "text_tables.json"
+    assert own.read_bytes() == (kotlin.ROOT / "sample_apps" / "shared" / "text_tables.json").read_bytes()
+
+
+def test_wrapper_is_gradles() -> None:
+    """The wrapper's program has the hash that Gradle publishes for 8.13 (https://gradle.org/release-checksums)."""
+    from edgeclip.manifest import file_sha256
+
+    wrapper = kotlin.APP / "gradle" / "wrapper"
+    assert file_sha256(wrapper / "gradle-wrapper.jar") == "81a82aaea5abcc8ff68b3dfcb58b3c3c429378efd98e7433460610fecd7ae45f"
+    settings = (wrapper / "gradle-wrapper.properties").read_text("utf-8")
+    assert "gradle-8.13-bin.zip" in settings
+    assert "distributionSha256Sum=20f1b1176237254a6fc204d8434196fa11a4cfb387567519c61556e8710aed78" in settings
