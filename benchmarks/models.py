@@ -5,34 +5,44 @@ Each model is converted to fp16 Core ML and fp32 ExecuTorch with live generated 
 verified (the large ones with six pictures and eight texts), and made to classify drawn pictures in every runtime, whose
 cosines have to be the original's. Each step is the command line in a process of its own. Results are kept after each model,
 and a model that has one is not done again; exit status 1 if any step failed. `--readme` puts the
-table between the file's markers.
+table between the file's markers. `--target coreai` does so for that target, in several schemes (`models_coreai.py`).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import models_coreai
 from edgeclip.data import scenes
 from edgeclip.models import MODELS
 from edgeclip.spec import TOWERS, ModelSpec
 from edgeclip.verify.samples import TEXTS
 from markers import put
+from steps import StepError, said
 
 MARKERS = ("<!-- models: benchmarks/models.py -->", "<!-- end of models -->")
 _RUNTIMES = ("torch", "executorch", "mil")
 _COSINE_TOLERANCE = 0.01  # of fp16
 _LABELS = "a red circle,a blue star,a green heart,a yellow moon"
-_LONGEST_S = 3600
 _LARGE_M = 100  # models of more million parameters are verified with fewer pictures and texts
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is done with a model in a folder, and how the results are shown."""
+
+    check: Callable[[ModelSpec, Path], dict[str, Any]]
+    lines: Callable[[dict[str, dict[str, Any]]], Iterator[str]]
+    markers: tuple[str, str]
+    results: Path
 
 
 def main() -> None:
@@ -40,23 +50,26 @@ def main() -> None:
     parser.add_argument("models", nargs="*", metavar="MODEL", help="default: all")
     parser.add_argument("--max-millions", type=float, metavar="M", help="only models of at most so many million parameters")
     parser.add_argument("--readme", type=Path, help="a file to put the table into")
-    parser.add_argument("--results", type=Path, default=Path("build/models.json"), help="(default: %(default)s)")
+    parser.add_argument("--target", choices=list(_MEASURED), default="phones", help="phones: Core ML and ExecuTorch (default)")
+    parser.add_argument("--results", type=Path, help="default: build/models.json, for coreai build/models_coreai.json")
     parser.add_argument("--fresh", action="store_true", help="forget earlier results")
     args = parser.parse_args()
+    measured = _MEASURED[args.target]
+    args.results = args.results or measured.results
     chosen = [MODELS[name] for name in args.models] or list(MODELS.values())
     chosen = [spec for spec in chosen if args.max_millions is None or _millions(spec) <= args.max_millions]
     results: dict[str, Any] = json.loads(args.results.read_text()) if args.results.exists() and not args.fresh else {}
     for spec in sorted(chosen, key=_millions):
         if spec.name not in results or results[spec.name]["failed"]:
-            results[spec.name] = _checked(spec)
+            results[spec.name] = _checked(spec, measured)
             args.results.parent.mkdir(parents=True, exist_ok=True)
             args.results.write_text(json.dumps(results, indent=1))
         print(spec.name, json.dumps(results[spec.name]), flush=True)
     done = {spec.name: results[spec.name] for spec in MODELS.values() if spec.name in results}
-    table = "\n".join(_lines(done))
+    table = "\n".join(measured.lines(done))
     print(table)
     if args.readme:
-        put(args.readme, MARKERS, table)
+        put(args.readme, measured.markers, table)
     failed = [spec.name for spec in chosen if results[spec.name]["failed"]]
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
@@ -66,43 +79,28 @@ def _millions(spec: ModelSpec) -> float:
     return (spec.image_params + spec.text_params) / 1e6
 
 
-def _checked(spec: ModelSpec) -> dict[str, Any]:
+def _checked(spec: ModelSpec, measured: Measured) -> dict[str, Any]:
     """What each step said, and in `failed` the first line of the one that did not succeed."""
     found: dict[str, Any] = {"failed": None}
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
         try:
-            found |= _converted(spec, folder / "bundle")
-            found |= _verified(spec, folder)
-            found |= _classified(spec, folder)
-        except _StepError as error:
+            found |= measured.check(spec, Path(name))
+        except StepError as error:
             found["failed"] = str(error)
     found["seconds"] = round(time.perf_counter() - started, 1)
     return found
 
 
-class _StepError(Exception):
-    """A step that did not succeed, and why."""
-
-
-def _said(*arguments: str | Path) -> dict[str, Any]:
-    """The JSON of an `edgeclip` command that succeeds."""
-    command = [sys.executable, "-m", "edgeclip", *map(str, arguments), "--json"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=_LONGEST_S, env=os.environ | {"TQDM_DISABLE": "1"}, check=False
-    )
-    if done.returncode:
-        why = next((line for line in done.stderr.splitlines()[::-1] if line.strip()), done.stdout[-300:])
-        raise _StepError(f"{arguments[0]}: status {done.returncode}: {why}")
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+def _check(spec: ModelSpec, folder: Path) -> dict[str, Any]:
+    """Converted, verified and run."""
+    return {**_converted(spec, folder / "bundle"), **_verified(spec, folder), **_classified(spec, folder)}
 
 
 def _converted(spec: ModelSpec, bundle: Path) -> dict[str, Any]:
     weights = "demo" if spec.demo_weights else "seeded:0"
     # The default schemes: fp16 and fp32.
-    made = _said("convert", spec.name, "--target", "coreml", "--target", "executorch", "--weights", weights, "--out", bundle)
+    made = said("convert", spec.name, "--target", "coreml", "--target", "executorch", "--weights", weights, "--out", bundle)
     sizes = {f"{one['target']}_{one['tower']}_mb": round(one["size_bytes"] / 1e6, 1) for one in made["artifacts"]}
     executorch = [one for one in made["artifacts"] if one["target"] == "executorch"]
     delegated = {f"delegated_{one['tower']}_percent": one["delegated_percent"] for one in executorch}
@@ -110,7 +108,7 @@ def _converted(spec: ModelSpec, bundle: Path) -> dict[str, Any]:
 
 
 def _verified(spec: ModelSpec, folder: Path) -> dict[str, Any]:
-    rows = _said("verify", folder / "bundle", *(_few(spec, folder) if _millions(spec) > _LARGE_M else ()))["rows"]
+    rows = said("verify", folder / "bundle", *(_few(spec, folder) if _millions(spec) > _LARGE_M else ()))["rows"]
     found: dict[str, Any] = {}
     for row in rows:
         place = f"{row['target']}_{row['tower']}"
@@ -137,8 +135,8 @@ def _classified(spec: ModelSpec, folder: Path) -> dict[str, Any]:
         scenes.draw(scene, spec.preprocess.size).save(pictures[-1])
     cosines = {}
     for runtime in _RUNTIMES:
-        said = _said("classify", folder / "bundle", *pictures, "--labels", _LABELS, "--runtime", runtime)
-        cosines[runtime] = [{one["label"]: one["cosine"] for one in image["scores"]} for image in said["images"]]
+        answer = said("classify", folder / "bundle", *pictures, "--labels", _LABELS, "--runtime", runtime)
+        cosines[runtime] = [{one["label"]: one["cosine"] for one in image["scores"]} for image in answer["images"]]
     original = cosines.pop("torch")
     differences = [
         abs(image[label] - cosine)
@@ -147,7 +145,7 @@ def _classified(spec: ModelSpec, folder: Path) -> dict[str, Any]:
         for label, cosine in expected.items()
     ]
     if max(differences) > _COSINE_TOLERANCE:
-        raise _StepError(f"classify: a cosine is {max(differences):.4f} off the original's")
+        raise StepError(f"classify: a cosine is {max(differences):.4f} off the original's")
     return {"classify_error": max(differences)}
 
 
@@ -179,6 +177,12 @@ def _both(found: dict[str, Any], key: str, form: str, between: str = " + ") -> s
 def _worst(found: dict[str, Any], target: str) -> str:
     worst = min(found[f"{target}_{tower}_cosine_min"] for tower in TOWERS)
     return f"{worst:.5f}"
+
+
+_MEASURED = {
+    "phones": Measured(_check, _lines, MARKERS, Path("build/models.json")),
+    "coreai": Measured(models_coreai.check, models_coreai.lines, models_coreai.MARKERS, Path("build/models_coreai.json")),
+}
 
 
 if __name__ == "__main__":
