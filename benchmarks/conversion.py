@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """How long a conversion takes, and what takes it: `python benchmarks/conversion.py [MODEL]`.
 
-Seeded weights are saved as a checkpoint file first; then `edgeclip convert` runs in a fresh process, both towers, both
-targets. Prints the stages (from the command's own progress lines), wall time, and the peak memory of the process and
-its children.
+Seeded weights are saved as a checkpoint file first; then `edgeclip convert` runs in a fresh process, both towers, by default
+for Core ML and ExecuTorch. Prints the stages (from the command's own progress lines), wall time, and the peak memory of the
+process and its children.
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ from pathlib import Path
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("model", nargs="?", default="mobileclip-s0")
-    parser.add_argument("--scheme", help="for both targets; default fp16 and fp32")
+    parser.add_argument("--target", action="append", help="repeatable; default coreml and executorch")
+    parser.add_argument("--scheme", help="for all targets; default is that of each")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         checkpoint = folder / "weights.pt"
         _save(args.model, checkpoint)
         command = [sys.executable, "-m", "edgeclip", "convert", args.model, "--weights", str(checkpoint), "--json"]
-        command += ["--target", "coreml", "--target", "executorch", "--out", str(folder / "bundle")]
+        command += [part for target in args.target or ("coreml", "executorch") for part in ("--target", target)]
+        command += ["--out", str(folder / "bundle")]
         command += ["--scheme", args.scheme] if args.scheme else []
         started = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

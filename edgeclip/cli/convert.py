@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     "schemes",
     multiple=True,
     metavar="S",
-    help=f"{', '.join(SCHEMES)}. Default: coreml fp16, executorch fp32. Several: a sweep.",
+    help=f"{', '.join(SCHEMES)}. Default: fp16, of executorch fp32. Several: a sweep.",
 )
 @click.option("--weights", metavar="SRC", help="A checkpoint file, hub, demo or seeded:N. Default: hub; demo for demo models.")
 @click.option(
@@ -48,10 +48,14 @@ if TYPE_CHECKING:
     metavar="P",
     help=f"executorch: least percentage of operations in delegates, views not counted. Default: {MIN_DELEGATED:g}.",
 )
-@click.option("--min-os", metavar="OS", help="OS floor of coreml: iOS16, iOS17 or iOS18. Default: iOS17, or what S needs.")
+@click.option(
+    "--min-os",
+    metavar="OS",
+    help="OS floor of coreml: iOS16, iOS17 or iOS18. Default: iOS17, or what S needs. Of coreai: iOS27.",
+)
 @click.option("--tower", "towers", multiple=True, type=click.Choice(TOWERS), help="Only this tower; repeatable. Default: both.")
 @click.option("--token-table", metavar="F", help="How the token embedding table is stored: fp16, w8, pal4, ... Default: as S.")
-@click.option("--layout", metavar="L", help="coreml: ane, rewritten for the Neural Engine (default), or plain.")
+@click.option("--layout", metavar="L", help="coreml, coreai: ane, rewritten for the Neural Engine (default), or plain.")
 @click.option("--convention", metavar="C", help="Names that apps expect of coreml: apple (default) or queryable.")
 @click.option("--min-cosine", type=click.FloatRange(0, 1), help="--scheme auto: smallest cosine to hold. Default: 0.995.")
 @click.option("--max-mb", type=click.FloatRange(0, min_open=True), help="--scheme auto: the most that the packages may take.")
@@ -155,7 +159,7 @@ def command(
             models=names if names or everything else (DEFAULT_MODEL,),
             targets=targets,
             schemes=schemes,
-            options=lambda target, scheme: _options_of_many(target, scheme, given, schemes, len(targets)),
+            options=lambda target, scheme: _options_of_many(target, scheme, given, schemes, targets),
             out=Path("artifacts") if out is None else out,
             weights=weights,
             towers=towers or TOWERS,
@@ -173,7 +177,7 @@ def command(
 
     name = names[0] if names else DEFAULT_MODEL
     given = replace(given, scheme=schemes[0] if schemes else "auto" if layers else None)
-    options = [_options(target, given, layers, len(targets)) for target in targets]
+    options = [_options(target, given, layers, targets) for target in targets]
     out = Path("artifacts") / name if out is None else out
     if not names:
         click.echo(f"no MODEL given: converting the demo model {name}", err=True)
@@ -252,8 +256,9 @@ _CHOICES = {
 }
 
 
-def _options(target: str, given: TargetOptions, layers: Path | None, count: int) -> TargetOptions:
+def _options(target: str, given: TargetOptions, layers: Path | None, targets: tuple[str, ...]) -> TargetOptions:
     """Options of one target. An option that only one target knows is not held against the others of the same command."""
+    count = len(targets)
     plugin = TARGETS[target].load() if count > 1 or layers else None
     if plugin is None:
         return replace(given, target=target)
@@ -266,20 +271,32 @@ def _options(target: str, given: TargetOptions, layers: Path | None, count: int)
         if scheme != "auto":
             raise UsageError(f"--layers goes with --scheme auto, not {scheme}")
         given = replace(given, layers=read_layers(layers, target))
-    return _known(given, target, plugin) if count > 1 else replace(given, target=target)
+    return _known(given, target, targets)
 
 
-def _known(given: TargetOptions, target: str, plugin: Target) -> TargetOptions:
-    """What of the options a target knows, where others are there to know the rest."""
-    unknown = [name for name, known in _CHOICES.items() if not getattr(plugin, known, None)]
+def _known(given: TargetOptions, target: str, targets: tuple[str, ...]) -> TargetOptions:
+    """What of the options a target knows, where other `targets` are there to know the rest."""
+    own: Target = TARGETS[target].load()
+    others: list[Target] = [TARGETS[name].load() for name in targets if name != target]
+    unknown = [
+        name
+        for name, known in _CHOICES.items()
+        if others and (not getattr(own, known, None) or any(_only(given, name, other, own) for other in others))
+    ]
     return replace(given, target=target, **dict.fromkeys(unknown))  # type: ignore[arg-type]
 
 
+def _only(given: TargetOptions, name: str, other: Target, own: Target) -> bool:
+    """Whether what was given for an option is in another target's list and not in our own."""
+    value, known = getattr(given, name), _CHOICES[name]
+    return isinstance(value, str) and value in getattr(other, known) and value not in getattr(own, known)
+
+
 def _options_of_many(
-    target: str, scheme: str | None, given: TargetOptions, schemes: tuple[str, ...], targets: int
+    target: str, scheme: str | None, given: TargetOptions, schemes: tuple[str, ...], targets: tuple[str, ...]
 ) -> TargetOptions:
     """Options of one target and scheme of a sweep. What only another scheme of it knows is not held against this one."""
     if scheme != "auto" and "auto" in schemes:
         given = replace(given, goal=Goal(), seed=0)
     given = replace(given, target=target, scheme=scheme)
-    return _known(given, target, TARGETS[target].load()) if targets > 1 else given
+    return _known(given, target, targets) if len(targets) > 1 else given

@@ -9,14 +9,32 @@ import shutil
 import pytest
 from PIL import Image
 
+from edgeclip.errors import UsageError
 from edgeclip.manifest import MANIFEST_FILE, Bundle, content_sha256
 from edgeclip.pipeline import convert
 from edgeclip.recipe import TargetOptions
 from tests.support.coreai import needs_coreai
 
-pytestmark = [needs_coreai, pytest.mark.slow]
-
 ASSET = "coreai/tinyclip_demo_image.aimodel"
+
+
+def test_an_option_goes_to_the_targets_that_know_its_value(cli, monkeypatch):
+    found = {}
+
+    def convert(model, options, *args, **kwargs):
+        found.update({one.target: (one.min_os, one.layout, one.backend) for one in options})
+        raise UsageError("seen")
+
+    monkeypatch.setattr("edgeclip.pipeline.convert", convert)
+    targets = [part for name in ("coreml", "coreai", "executorch") for part in ("--target", name)]
+    cli("convert", "tinyclip-demo", *targets, "--min-os", "iOS18", "--layout", "plain", "--backend", "xnnpack")
+    assert found == {
+        "coreml": ("iOS18", "plain", None),
+        "coreai": (None, "plain", None),
+        "executorch": (None, None, "xnnpack"),
+    }
+    cli("convert", "tinyclip-demo", "--target", "coreml", "--target", "coreai", "--min-os", "iOS9")
+    assert found["coreml"][0] == found["coreai"][0] == "iOS9", "known to neither, so that both say so"
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +50,8 @@ def copy(three, tmp_path):
     return shutil.copytree(three, tmp_path / "bundle")
 
 
+@needs_coreai
+@pytest.mark.slow
 def test_three_targets_agree_with_the_original_and_each_other(cli, copy):
     result = cli("verify", copy, "--json")
     assert result.status == 0
@@ -50,6 +70,8 @@ def test_three_targets_agree_with_the_original_and_each_other(cli, copy):
     assert 1e-5 < pairs["image", "coreai fp32", "coreml fp16 in mil fp16"]["max_abs_error"] < 5e-3
 
 
+@needs_coreai
+@pytest.mark.slow
 def test_what_is_inside_is_told(cli, three):
     contents = {entry["artifact"]: entry for entry in cli("inspect", three, "--json").json["contents"]}
     entry = contents[ASSET]
@@ -61,6 +83,8 @@ def test_what_is_inside_is_told(cli, three):
     assert Bundle.open(three).manifest.tools["coreai-core"]
 
 
+@needs_coreai
+@pytest.mark.slow
 def test_pictures_are_classified(cli, three, tmp_path):
     Image.new("RGB", (90, 60), "red").save(tmp_path / "x.png")
     scores = {}
@@ -71,6 +95,8 @@ def test_pictures_are_classified(cli, three, tmp_path):
     assert scores["coreai"] == pytest.approx(scores["executorch"], abs=1e-5)
 
 
+@needs_coreai
+@pytest.mark.slow
 def test_times_are_those_of_a_reference(cli, three):
     result = cli("profile", three, "--runtime", "coreai", "--max-seconds", "0.2", "--json")
     assert result.status == 0
@@ -81,6 +107,8 @@ def test_times_are_those_of_a_reference(cli, three):
     assert result.json["tools"]["coreai-core"]
 
 
+@needs_coreai
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["verify", "classify", "inspect"])
 def test_a_damaged_asset_with_a_matching_hash_is_refused(cli, copy, tmp_path, command):
     program = copy / ASSET / "main.mlirb"

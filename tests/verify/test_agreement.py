@@ -28,7 +28,7 @@ def _ran(target, runtime, indices, embeddings, tower="image", mode="native", bac
         threshold={},
         passed=True,
     )
-    return Ran(row, 0, np.array(indices, int), np.array(embeddings, np.float32).reshape(len(indices), -1))
+    return Ran(row, 0, np.array(indices, int), np.array(embeddings, np.float32).reshape(-1, 2))
 
 
 def test_pairs_are_held_against_each_other_where_both_were_run():
