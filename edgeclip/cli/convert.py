@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 @click.option(
     "--min-os",
     metavar="OS",
-    help="OS floor of coreml: iOS16, iOS17 or iOS18. Default: iOS17, or what S needs. Of coreai: iOS27.",
+    help="OS floor of coreml: iOS16, iOS17 or iOS18. Default: iOS17, or what S needs. coreai: iOS27.",
 )
 @click.option("--tower", "towers", multiple=True, type=click.Choice(TOWERS), help="Only this tower; repeatable. Default: both.")
 @click.option("--token-table", metavar="F", help="How the token embedding table is stored: fp16, w8, pal4, ... Default: as S.")
