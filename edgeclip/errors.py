@@ -41,6 +41,10 @@ class DeviceError(EdgeclipError):
     """A phone or simulator that cannot be reached, broke off, or answered something that is not to be trusted."""
 
 
+class ResourceError(EdgeclipError):
+    """Work that this machine has no memory or disk for."""
+
+
 class CoverageError(EdgeclipError):
     """A lowering that leaves more to the CPU's portable kernels than was asked for."""
 

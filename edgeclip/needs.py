@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeclip.errors import EdgeclipError
+from edgeclip.errors import ResourceError
 from edgeclip.machine import available_memory
 from edgeclip.manifest import Bundle
 from edgeclip.peaks import PEAKS, WORST
@@ -25,10 +25,6 @@ from edgeclip.target import resolved
 
 _LOADED = 4  # bytes of a parameter of the loaded model: float32
 _OVERRIDE = "or begin all the same with --skip-resource-check"
-
-
-class ResourceError(EdgeclipError):
-    """A conversion that this machine has no room for."""
 
 
 @dataclass(frozen=True)

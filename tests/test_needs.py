@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from edgeclip.errors import ResourceError
 from edgeclip.models import MODELS
 from edgeclip.needs import (
     Part,
-    ResourceError,
     check_disk,
     check_memory,
     check_side_by_side,
@@ -68,9 +68,9 @@ def test_what_memory_cannot_hold_is_refused_in_one_line_that_says_what_would_fit
         f"huge needs about {needed[-1] / 1e9:.1f} GB of memory for coreml fp16 (text), {needed[-1] / 1e9:.1f} GB are free:"
         " --target executorch alone or --tower image alone would fit, or begin all the same with --skip-resource-check"
     )
-    large = [part for part in parts if part.towers == ("text",) or part.target == "coreml"]
+    large = [part for part in parts if part.towers == ("image",) or part.target == "coreml"]
     with pytest.raises(ResourceError, match="free: --target executorch alone would fit, or begin"):
-        check_memory(HUGE, large, needed[1])
+        check_memory(HUGE, large, needed[0])
     same = [Part("coreml", "fp16", ("text",)), Part("executorch", "fp32", ("image",)), Part("executorch", "fp32", ("text",))]
     with pytest.raises(ResourceError, match="free: --tower image alone would fit, or begin"):
         check_memory(HUGE, same, needed[0])

@@ -108,6 +108,8 @@ def _print(result: VerifyResult) -> None:
             click.echo(line)
     for difference in result.contract:
         click.echo(f"FAILED manifest: {difference}")
+    for artifact in result.unchecked:
+        click.echo(f"operations not checked one by one: {artifact}")
     for path in result.traces:
         click.echo(f"wrote {path}")
     if result.skipped:

@@ -27,19 +27,10 @@ APPLE_AMLR = Licence(
 
 def build_hybrid(spec: ModelSpec) -> EncoderPair:
     """Build a FastViT image tower and a hybrid text tower, unfused, with fresh weights."""
-    from edgeclip.models.torchvision_shim import declare_torchvision_ops
-
-    declare_torchvision_ops()
-    import timm
-    from torch import nn
-
     from edgeclip.models.hybrid_text import HybridTextTower
     from edgeclip.models.pair import EncoderPair
 
-    # `trunk` is open_clip's name for a timm model inside an image tower.
-    trunk = timm.create_model(num_classes=spec.embed_dim, **spec.architecture["image"])
-    visual = nn.Sequential()
-    visual.add_module("trunk", trunk)
+    visual = openclip.timm_tower(num_classes=spec.embed_dim, **spec.architecture["image"])
     text = HybridTextTower(
         vocab_size=49408,
         context_length=spec.tokenizer.context_length,

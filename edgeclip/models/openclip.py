@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from edgeclip.spec import OPENAI_MEAN, OPENAI_STD, ModelSpec, Preprocess, Tokenizer
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from edgeclip.models.pair import EncoderPair
 
 CLIP_BPE = Tokenizer(tokenizer="clip-bpe", context_length=77, sot=49406, eot=49407, pad=0)
@@ -23,6 +25,19 @@ def build(spec: ModelSpec) -> EncoderPair:
 
     model = open_clip.CustomTextCLIP(embed_dim=spec.embed_dim, **spec.architecture)
     return EncoderPair(model.visual, model.text)
+
+
+def timm_tower(**arguments: Any) -> nn.Module:
+    """An image tower that is one of timm's models, under open_clip's name for it."""
+    from edgeclip.models.torchvision_shim import declare_torchvision_ops
+
+    declare_torchvision_ops()
+    import timm
+    from torch import nn
+
+    tower = nn.Sequential()
+    tower.add_module("trunk", timm.create_model(**arguments))
+    return tower
 
 
 def text_transformer(width: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from edgeclip.models.openclip import timm_tower
 from edgeclip.spec import HubFile, Licence, ModelSpec, Preprocess, Published, Tokenizer
 
 if TYPE_CHECKING:
@@ -27,20 +28,16 @@ _EPS = 1e-6  # of every layer norm
 
 def build(spec: ModelSpec) -> EncoderPair:
     """Build both towers with fresh weights: `image` is timm's arguments, `text` is open_clip's."""
-    from edgeclip.models.torchvision_shim import declare_torchvision_ops
-
-    declare_torchvision_ops()
     from functools import partial
 
-    import timm
+    image: dict[str, Any] = {"num_classes": 0, "act_layer": "gelu_tanh", **spec.architecture["image"]}
+    visual = timm_tower(**image)  # declares what open_clip needs too
+
     from open_clip.transformer import TextTransformer
     from torch import nn
 
     from edgeclip.models.pair import EncoderPair
 
-    image: dict[str, Any] = {"num_classes": 0, "act_layer": "gelu_tanh", **spec.architecture["image"]}
-    visual = nn.Sequential()
-    visual.add_module("trunk", timm.create_model(**image))  # open_clip's name for a timm model inside an image tower
     text = TextTransformer(
         context_length=spec.tokenizer.context_length,
         vocab_size=spec.tokenizer.vocab_size,

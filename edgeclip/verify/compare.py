@@ -21,7 +21,7 @@ from PIL import Image
 from edgeclip.data.preprocess import preprocess_image
 from edgeclip.data.reference_tokenizer import reference_ids
 from edgeclip.data.tokenizer import load_tokenizer
-from edgeclip.errors import BundleError, InputError, NotRunnableError, UsageError
+from edgeclip.errors import BundleError, InputError, NotRunnableError, ResourceError, UsageError
 from edgeclip.extending import RESULT_FILE
 from edgeclip.manifest import Artifact, Bundle
 from edgeclip.models.originals import load_original
@@ -76,6 +76,7 @@ class VerifyResult:
     `passed` only if every row did. `not_run` are artifacts whole in themselves that nothing here can run.
     `first_divergence` is of the first Core ML artifact that failed. `skipped` are artifacts that were not run because the
     caller asked for one runtime or mode. `traces` are the files that were written because the caller asked for them.
+    `unchecked`: artifacts whose operations could not be looked at one by one, and why; their embeddings were.
     """
 
     passed: bool
@@ -87,6 +88,7 @@ class VerifyResult:
     skipped: tuple[str, ...] = ()
     traces: tuple[str, ...] = ()
     not_run: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -146,8 +148,9 @@ def verify(
         name = (names if artifact.tower == "image" else lines)[index]
         worst.append(_sample(name, roads[artifact.tower], originals[artifact.tower], index))
     diagnosis = Diagnosis(bundle, loaded)
-    rows = _operations_checked(diagnosis, plan, rows, worst, progress)
-    divergence, traces = _look_inside(diagnosis, plan, rows, worst, trace, progress)
+    unchecked: dict[str, str] = {}
+    rows = _operations_checked(diagnosis, plan, rows, worst, unchecked, progress)
+    divergence, traces = _look_inside(diagnosis, plan, rows, worst, trace, unchecked, progress)
     return VerifyResult(
         passed=all(row.passed for row in rows) and not contract,
         not_run=tuple(artifact.label for (artifact, _, _), row in zip(plan, rows, strict=True) if row.passed is None),
@@ -158,6 +161,7 @@ def verify(
         images=names,
         texts=len(lines),
         skipped=skipped,
+        unchecked=tuple(f"{label}: {why}" for label, why in unchecked.items()),
     )
 
 
@@ -169,9 +173,14 @@ def _sample(name: str, roads: _Roads, originals: np.ndarray, index: int) -> Samp
 
 
 def _operations_checked(
-    diagnosis: Diagnosis, plan: list[_Planned], rows: list[Row], worst: list[Sample], progress: Progress
+    diagnosis: Diagnosis,
+    plan: list[_Planned],
+    rows: list[Row],
+    worst: list[Sample],
+    unchecked: dict[str, str],
+    progress: Progress,
 ) -> list[Row]:
-    """Rows that passed, failed where an operation is not torch's.
+    """Rows that passed, failed where an operation is not torch's; what is too large to tell goes to `unchecked`.
 
     What a lossy scheme costs would hide a wrong operation from the embedding. So each operation of such an artifact is given
     torch's operands, and its result held against torch's, in float32 arithmetic.
@@ -183,6 +192,9 @@ def _operations_checked(
         with progress(f"checking every operation of {artifact.label}"):
             try:
                 right = diagnosis.trace(artifact, "fp32", worst[index]).first is None
+            except ResourceError as error:
+                unchecked[artifact.label] = str(error)
+                continue
             except BundleError as error:
                 checked[index] = replace(row, passed=False, failures=("error",), error=str(error))
                 continue
@@ -192,7 +204,13 @@ def _operations_checked(
 
 
 def _look_inside(
-    diagnosis: Diagnosis, plan: list[_Planned], rows: list[Row], worst: list[Sample], trace: Path | None, progress: Progress
+    diagnosis: Diagnosis,
+    plan: list[_Planned],
+    rows: list[Row],
+    worst: list[Sample],
+    trace: Path | None,
+    unchecked: dict[str, str],
+    progress: Progress,
 ) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
     """The first divergence among artifacts that failed, and the traces written of all, each on its worst sample."""
     divergence: dict[str, Any] | None = None
@@ -205,6 +223,11 @@ def _look_inside(
         with progress(f"looking into {artifact.label} ({mode})"):
             try:
                 traced = diagnosis.trace(artifact, mode, sample)
+            except ResourceError as error:
+                if trace:
+                    raise
+                unchecked[artifact.label] = str(error)
+                continue
             except BundleError:
                 if row.error is None:
                     raise

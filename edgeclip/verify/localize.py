@@ -7,6 +7,7 @@ of sums explain; the ranges of values that are rounded to 8 bits are judged apar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
+from edgeclip.errors import ResourceError
+from edgeclip.machine import available_memory
 from edgeclip.reference.mil.interpreter import MilModel
 from edgeclip.reference.mil.precision import Mode
 from edgeclip.verify.align import as_formed
@@ -28,16 +31,28 @@ from edgeclip.verify.trace import INPUT, TorchOp, trace_torch
 from edgeclip.verify.traced import Divergence, Localization, Statistics, TracedOp, cosine, finite, relative_error
 
 _FLOAT16_MAX = 65504.0
+_TIMES_HELD = 5  # more than 4.3 on SigLIP's SO400M, whose image tower has 3.9 GB of values
 
 
 def localize(program: ExportedProgram, package: Path, scheme: str, mode: Mode, sample: np.ndarray) -> Localization:
     """Compare a package with the right conversion, operation by operation, on one sample.
 
     program: the right conversion, decomposed. mode: of the interpreter. sample: (3, H, W) float32 RGB in [0, 1] or (L,)
-    int32 ids. BundleError if the package cannot be loaded or run. Memory: three times all values of one inference.
+    int32 ids. BundleError if the package cannot be loaded or run, ResourceError if memory cannot hold all values of one
+    inference some five times.
     """
-    run = Comparison(trace_torch(program, _as_seen(sample)), MilModel.load(package, mode), scheme, sample)
+    model = MilModel.load(package, mode)
+    _check_room(model)
+    run = Comparison(trace_torch(program, _as_seen(sample)), model, scheme, sample)
     return _Report(run).result()
+
+
+def _check_room(model: MilModel) -> None:
+    """Stop before the values of both programs, computed freely and of right operands, fill the memory."""
+    values = sum(math.prod(result.shape) for step in model.program.steps for _, result in step.outputs)
+    needed, free = _TIMES_HELD * 4 * values, available_memory()
+    if free is not None and needed > free:
+        raise ResourceError(f"comparing every value takes about {needed / 1e9:.0f} GB of memory, {free / 1e9:.0f} GB are free")
 
 
 def _as_seen(sample: np.ndarray) -> Tensor:

@@ -261,6 +261,19 @@ def test_verify_says_where_and_writes_a_trace(cli: Any, tmp_path: Path, monkeypa
     assert found["says"] in said.out
 
 
+@pytest.mark.slow
+def test_what_memory_cannot_hold_is_said(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgeclip.errors import ResourceError
+    from edgeclip.verify.compare import verify
+
+    monkeypatch.setattr("edgeclip.verify.localize.available_memory", lambda: 1_000_000)
+    result = verify(tiny_bundle, runtime="mil")
+    assert result.passed
+    assert [line.partition(":")[0] for line in result.unchecked] == ["coreml fp16 image", "coreml fp16 text"]
+    with pytest.raises(ResourceError, match="comparing every value takes about"):
+        verify(tiny_bundle, runtime="mil", trace=tmp_path / "trace")
+
+
 def test_a_trace_that_cannot_be_written_is_an_input_error(tmp_path: Path) -> None:
     from edgeclip.errors import InputError
     from edgeclip.verify.traced import Localization
