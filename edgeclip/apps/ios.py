@@ -3,39 +3,52 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from edgeclip.apps.build_files import only, version, without_comments
 from edgeclip.apps.constants import Constant, constants, literal
 from edgeclip.apps.platform import Abilities, AppBundle, Pin, Platform, Read
 
 _PROJECT = "EdgeClipDemo/project.yml"
-_PACKAGE = "EdgeClipKit/Package.swift"
+_KIT = "EdgeClipKit/Package.swift"
+_EXECUTORCH_KIT = "EdgeClipExecuTorch/Package.swift"
 
 _DEPLOYMENT_TARGET = re.compile(
     r"^\s*(?:deploymentTarget|iOS|IPHONEOS_DEPLOYMENT_TARGET):\s*[\"']?(\d+(?:\.\d+)*)", re.MULTILINE
 )
-_KIT_PLATFORM = re.compile(r"\.iOS\(\s*(?:\.v(\d+(?:_\d+)?)|\"(\d+(?:\.\d+)*)\")\s*\)")
-_EXECUTORCH = re.compile(r"swiftpm-(\d+\.\d+\.\d+)\b")  # its releases are branches of that name
-_BACKEND = re.compile(r"\bbackend_([a-z]+)\b")
-_KERNELS = {"kernels_quantized": "quantized_ops_lib"}  # frameworks, and what the manifest calls what is in them
+_PLATFORM = re.compile(r"\.iOS\(\s*(?:\.v(\d+(?:_\d+)?)|\"(\d+(?:\.\d+)*)\")\s*\)")
+_RELEASE = re.compile(r"\bswiftpm-(\d+\.\d+\.\d+)\b")  # ExecuTorch's releases for Swift are branches of that name
+_BACKEND = re.compile(r"^[\s-]*product:\s*backend_([a-z]+)\s*$", re.MULTILINE)
+_KERNELS = re.compile(r"^[\s-]*product:\s*(kernels_[a-z]+)\s*$", re.MULTILINE)
+_LIBRARIES = {"kernels_quantized": "quantized_ops_lib"}  # frameworks, and what the manifest calls what is in them
 
 
 def _abilities(read: Read) -> Abilities:
-    """Deployment target, package pin and linked frameworks of ExecuTorch."""
-    project, package = without_comments(read(_PROJECT), "#"), without_comments(read(_PACKAGE), "//")
-    both = f"{project}\n{package}"
-    pins = [(match, file) for file, text in ((_PACKAGE, package), (_PROJECT, project)) for match in _EXECUTORCH.findall(text)]
-    return Abilities(
+    """What the project says; and the packages that it takes, which have OS floors of their own."""
+    project = without_comments(read(_PROJECT), "#")
+    packages = [_KIT, *([_EXECUTORCH_KIT] if "EdgeClipExecuTorch" in project else [])]
+    texts = {file: without_comments(read(file), "//") for file in packages}
+    floors = [_floor(file, text) for file, text in texts.items()]
+    own = Abilities(
         os=Pin(version(only(_PROJECT, "deploymentTarget", _DEPLOYMENT_TARGET.findall(project))), _PROJECT),
-        kit_os=Pin(version(only(_PACKAGE, "platforms: .iOS", _kit_platforms(package))), _PACKAGE),
-        executorch=Pin(version(only(_PACKAGE, "swiftpm-", [pin for pin, _ in pins])), pins[0][1]) if pins else None,
-        backends=frozenset(_BACKEND.findall(both)),
-        libraries=frozenset(name for framework, name in _KERNELS.items() if re.search(rf"\b{framework}\b", both)),
+        kit_os=max(floors, key=lambda pin: pin.version),
+    )
+    releases = {_PROJECT: _RELEASE.findall(project), _EXECUTORCH_KIT: _RELEASE.findall(texts.get(_EXECUTORCH_KIT, ""))}
+    if _EXECUTORCH_KIT not in texts or not releases[_PROJECT]:
+        return own
+    release = only(" and ".join(releases), "swiftpm-", [found for stated in releases.values() for found in stated])
+    linked = _KERNELS.findall(project)
+    return replace(
+        own,
+        executorch=Pin(version(release), _PROJECT),
+        backends=frozenset(_BACKEND.findall(project)),
+        libraries=frozenset(name for framework, name in _LIBRARIES.items() if framework in linked),
     )
 
 
-def _kit_platforms(package: str) -> list[str]:
-    return [(short or long).replace("_", ".") for short, long in _KIT_PLATFORM.findall(package)]
+def _floor(file: str, package: str) -> Pin:
+    stated = [(short or long).replace("_", ".") for short, long in _PLATFORM.findall(package)]
+    return Pin(version(only(file, "platforms: .iOS", stated)), file)
 
 
 def _render(app: AppBundle) -> str:
@@ -78,6 +91,6 @@ PLATFORM = Platform(
     generated="EdgeClipDemo/Generated/BundleInfo.swift",
     render=_render,
     abilities=_abilities,
-    links=_PACKAGE,
+    links=_PROJECT,
     next_steps=("cd EdgeClipDemo && xcodegen", "open EdgeClipDemo.xcodeproj"),
 )

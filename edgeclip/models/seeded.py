@@ -14,7 +14,6 @@ import hashlib
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,7 +43,7 @@ _DEEP = 10  # blocks; each amplifies what the order of sums changes, and with 12
 _SHARPNESS_OF_DEEP = 1.8
 _BRANCHES = 48  # may have the whole share: MobileCLIP-S0 has 40; with 80, float16 costs more than `verify` grants
 _PLACE = 0.3  # of what a ViT adds to patches, so that it does not drown them
-_CALMER = 0.2  # of the scores of a pool without a norm in front
+_CALMER = 0.5  # of the scores of a pool without a norm in front
 _CENTRED_SHARE = 0.6  # leaves between-input cosines near 0.4, as trained CLIP models have
 
 
@@ -159,12 +158,9 @@ def _rounded(values: Tensor) -> Tensor:
 def _calibrating(encoder: nn.Module) -> Iterator[None]:
     """Hooks that adjust each layer from the input it sees, in the order of one forward pass."""
     handles = []
-    # Pictures in faint colours would be noise behind a ResNet's first norms, of which each amplifies what the one before did.
-    is_resnet = any(type(module).__name__ == "AttentionPool2d" for module in encoder.modules())
-    fill = partial(_fill_statistics, least=0.05 if is_resnet else 1e-3)
     for name, module in encoder.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            handles.append(module.register_forward_pre_hook(fill))
+            handles.append(module.register_forward_pre_hook(_fill_statistics))
         elif isinstance(module, nn.MultiheadAttention):  # calls no layer of its own
             handles.append(module.register_forward_hook(_normalise_attention))
         elif type(module).__name__ == "AttentionPool2d":  # open_clip's, which calls none either
@@ -179,11 +175,11 @@ def _calibrating(encoder: nn.Module) -> Iterator[None]:
             handle.remove()
 
 
-def _fill_statistics(module: Any, args: tuple[Tensor, ...], least: float) -> None:
+def _fill_statistics(module: Any, args: tuple[Tensor, ...]) -> None:
     dims = [dim for dim in range(args[0].dim()) if dim != 1]
     variance, mean = torch.var_mean(args[0], dims, correction=0)
     module.running_mean.copy_(_rounded(mean))
-    module.running_var.copy_(_rounded(variance).clamp(min=least))
+    module.running_var.copy_(_rounded(variance).clamp(min=1e-3))
 
 
 def _normalise_layer(module: Any, _: tuple[Tensor, ...], output: Tensor) -> Tensor:

@@ -18,20 +18,33 @@ name: EdgeClipDemo
 options:
   deploymentTarget:
     iOS: "17.0"  # what ExecuTorch's package asks for
-targets: {}
+packages:
+  EdgeClipKit: {path: ../EdgeClipKit}
+  EdgeClipExecuTorch: {path: ../EdgeClipExecuTorch}
+  executorch:
+    branch: swiftpm-1.4.1
+targets:
+  EdgeClipDemo:
+    dependencies:
+      - package: executorch
+        product: backend_coreml
+      - package: executorch
+        product: backend_xnnpack
+      - product: kernels_quantized
 """
 PACKAGE = """\
 // swift-tools-version:5.9
 let package = Package(
   name: "EdgeClipKit",
-  platforms: [.iOS(.v17)],  // .iOS(.v12) would be too early
-  dependencies: [.package(url: "https://github.com/pytorch/executorch.git", branch: "swiftpm-1.4.1")],
-  targets: [.target(name: "EdgeClipKit", dependencies: [
-    .product(name: "executorch", package: "executorch"),
-    .product(name: "backend_xnnpack", package: "executorch"),
-    .product(name: "backend_coreml", package: "executorch"),
-    .product(name: "kernels_quantized", package: "executorch"),
-  ])]
+  platforms: [.iOS(.v16), .macOS(.v13)],  // .iOS(.v12) would be too early
+  targets: [.target(name: "EdgeClipKit")]
+)
+"""
+EXECUTORCH_PACKAGE = """\
+let package = Package(
+  name: "EdgeClipExecuTorch",
+  platforms: [.iOS(.v17)],
+  dependencies: [.package(url: "https://github.com/pytorch/executorch.git", branch: "swiftpm-1.4.1")]
 )
 """
 CATALOG = """\
@@ -49,6 +62,7 @@ TEMPLATES = {
         "EdgeClipDemo/Sources/Search.swift": "struct Search {}\n",
         "EdgeClipDemo/Generated/BundleInfo.swift": "enum BundleInfo {}\n",
         "EdgeClipKit/Package.swift": PACKAGE,
+        "EdgeClipExecuTorch/Package.swift": EXECUTORCH_PACKAGE,
         "EdgeClipKit/.gitignore": ".build\n",
         "EdgeClipKit/.build/debug/junk.o": "left by a build",
     },

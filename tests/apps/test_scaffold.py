@@ -406,7 +406,7 @@ def test_the_users_build_files_decide_what_the_app_runs(parts):
     project.write_text(project.read_text().replace("17.0", "18.0"))
     assert scaffold("ios", bundle, app, root=root).edited == ("EdgeClipDemo/project.yml",)
     project.write_text(project.read_text().replace("18.0", "16.4"))
-    with pytest.raises(UsageError, match=r"below what it requires: EdgeClipKit/Package.swift says iOS 17"):
+    with pytest.raises(UsageError, match=r"below what it requires: EdgeClipExecuTorch/Package.swift says iOS 17"):
         scaffold("ios", bundle, app, root=root)
 
 

@@ -11,12 +11,12 @@ from edgeclip.apps.platform import PLATFORMS, load_platform
 from edgeclip.apps.selection import select
 from edgeclip.errors import BundleError, InputError, UsageError
 from edgeclip.manifest import Bundle
-from tests.apps.small_apps import CATALOG, COREML, PACKAGE, PROJECT, TEMPLATES, XNNPACK, Made, write_bundle
+from tests.apps.small_apps import CATALOG, COREML, EXECUTORCH_PACKAGE, PACKAGE, PROJECT, TEMPLATES, XNNPACK, Made, write_bundle
 
 
 def _abilities(platform, **files):
-    """Those of the small templates; `files` are other texts, by the last part of their path without suffix."""
-    texts = {path: files.get(path.split("/")[-1].split(".")[0], text) for path, text in TEMPLATES[platform].items()}
+    """Those of the small templates; `files` are other texts, by their path with _ for / and without what follows a dot."""
+    texts = {path: files.get(path.replace("/", "_").split(".")[0], text) for path, text in TEMPLATES[platform].items()}
     return load_platform(platform).abilities(texts.__getitem__)
 
 
@@ -45,6 +45,16 @@ def test_abilities_are_read_from_the_build_files():
     assert android.libraries == {"quantized_ops_lib"}
 
 
+def test_an_app_that_links_no_executorch_runs_earlier():
+    """What Core ML alone asks for: the user took ExecuTorch out of the project, and lowered its deployment target."""
+    gone = ("EdgeClipExecuTorch", "executorch", "product", "branch")
+    kept = [line for line in PROJECT.splitlines() if not any(word in line for word in gone)]
+    project = "\n".join(kept).replace("17.0", "16.0")
+    found = _abilities("ios", EdgeClipDemo_project=project)
+    assert (str(found.os), str(found.kit_os), found.executorch) == ("16.0", "16", None)
+    assert found.backends == found.libraries == frozenset()
+
+
 @pytest.mark.parametrize(
     "catalog",
     [
@@ -54,20 +64,24 @@ def test_abilities_are_read_from_the_build_files():
     ],
 )
 def test_every_form_of_a_library_in_a_catalog_is_read(catalog):
-    assert str(_abilities("android", libs=catalog).executorch) == "1.4.1"
+    assert str(_abilities("android", gradle_libs=catalog).executorch) == "1.4.1"
 
 
 @pytest.mark.parametrize(
     ("platform", "files", "said"),
     [
-        ("ios", {"project": PROJECT.replace("iOS:", "macOS:")}, "project.yml: does not say deploymentTarget"),
-        ("ios", {"project": PROJECT + 'deploymentTarget: "16.0"\n'}, "says deploymentTarget 16.0 and 17.0"),
-        ("ios", {"project": PROJECT.replace("    iOS", "#   iOS")}, "does not say deploymentTarget"),
-        ("ios", {"Package": PACKAGE.replace(".iOS(.v17)", "")}, "Package.swift: does not say platforms: .iOS"),
-        ("ios", {"Package": PACKAGE + '.package(url: "x", branch: "swiftpm-1.5.0")'}, "says swiftpm- 1.4.1 and 1.5.0"),
-        ("android", {"libs": "["}, "libs.versions.toml: not TOML"),
-        ("android", {"libs": CATALOG.replace('"1.4.1"', '"1.4.+"')}, "has no version such as"),
-        ("android", {"libs": CATALOG.replace("version.ref", "version.reference")}, "has no version such as"),
+        ("ios", {"EdgeClipDemo_project": PROJECT.replace("iOS:", "macOS:")}, "project.yml: does not say deploymentTarget"),
+        ("ios", {"EdgeClipDemo_project": PROJECT + 'deploymentTarget: "16.0"\n'}, "says deploymentTarget 16.0 and 17.0"),
+        ("ios", {"EdgeClipDemo_project": PROJECT.replace("    iOS", "#   iOS")}, "does not say deploymentTarget"),
+        ("ios", {"EdgeClipKit_Package": PACKAGE.replace(".iOS(.v16)", "")}, "Kit/Package.swift: does not say platforms: .iOS"),
+        (
+            "ios",
+            {"EdgeClipExecuTorch_Package": EXECUTORCH_PACKAGE.replace("1.4.1", "1.5.0")},
+            "project.yml and EdgeClipExecuTorch/Package.swift: says swiftpm- 1.4.1 and 1.5.0",
+        ),
+        ("android", {"gradle_libs": "["}, "libs.versions.toml: not TOML"),
+        ("android", {"gradle_libs": CATALOG.replace('"1.4.1"', '"1.4.+"')}, "has no version such as"),
+        ("android", {"gradle_libs": CATALOG.replace("version.ref", "version.reference")}, "has no version such as"),
     ],
 )
 def test_build_files_that_say_nothing_clear_are_no_guess(platform, files, said):
@@ -101,17 +115,17 @@ def test_what_an_app_can_run_is_taken(tmp_path, platform, made, taken):
         ("ios", COREML[1:], {"labels": True}, "has no image tower"),
         ("ios", _with(COREML, min_os="iOS18"), {}, r"needs iOS18, the app is for iOS 17.0 and later \(EdgeClipDemo/p"),
         ("ios", _with(COREML, min_os="macOS15"), {}, "is for macOS15, not for iOS"),
-        ("ios", _with(XNNPACK, backend="vulkan"), {}, r"has no vulkan backend \(EdgeClipKit/Package.swift: coreml, xnnpack\)"),
+        ("ios", _with(XNNPACK, backend="vulkan"), {}, r"has no vulkan backend \(EdgeClipDemo/project.yml: coreml, xnn"),
         ("android", _with(XNNPACK, backend="coreml"), {}, "has no coreml backend"),
         ("android", _with(XNNPACK, libraries=("custom_ops",)), {}, "needs custom_ops, which the app does not link"),
-        ("ios", XNNPACK, {"executorch": "1.3.0"}, r"ExecuTorch 1.3.0 made it, the app has 1.4.1 \(EdgeClipKit/Package.swift\)"),
+        ("ios", XNNPACK, {"executorch": "1.3.0"}, r"ExecuTorch 1.3.0 made it, the app has 1.4.1 \(EdgeClipDemo/project.yml\)"),
         ("android", XNNPACK, {"executorch": "1.5.0"}, r"1.5.0 made it, the app has 1.4.1 \(gradle/libs.versions.toml\)"),
         ("android", XNNPACK, {"executorch": ""}, "does not say which ExecuTorch made it"),
-        ("android", XNNPACK, {"files": {"libs": "[libraries]\n"}}, "the app does not link ExecuTorch"),
+        ("android", XNNPACK, {"files": {"gradle_libs": "[libraries]\n"}}, "the app does not link ExecuTorch"),
         (
             "ios",
             _with(XNNPACK, **QUANTIZED),
-            {"files": {"Package": PACKAGE.replace("kernels_quantized", "kernels_optimized")}},
+            {"files": {"EdgeClipDemo_project": PROJECT.replace("kernels_quantized", "kernels_optimized")}},
             "needs quantized_ops_lib, which the app does not link",
         ),
         ("ios", (*COREML, *XNNPACK), {"targets": ("coreai",)}, "--target coreai: iOS apps run coreml and executorch"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,11 @@ import pytest
 
 from edgeclip.apps.platform import PLATFORMS, load_platform
 from edgeclip.apps.record import RECORD_FILE
+from edgeclip.apps.template_files import TEMPLATES, templates
 from edgeclip.manifest import Bundle
 from tests.apps.small_apps import COREML, XNNPACK, tree, write_bundle
+
+EDITED = {"ios": "EdgeClipDemo/App/Engine.swift", "android": "settings.gradle.kts"}
 
 
 @pytest.fixture
@@ -31,13 +35,13 @@ def test_an_app_is_made_and_updated(cli, bundle, tmp_path, platform):
     assert f"{load_platform(platform).title} app made" in made.out
     assert "warning: the weights of tinyclip-demo are under A licence: no commercial use" in made.err
     assert "next, in the app's folder:" in made.out
-    (app / "README.md").write_text("mine")
+    (app / EDITED[platform]).write_text("mine")
     again = cli("app", platform, bundle, "--out", app)
     assert "app updated, 0 files written" in again.out
-    assert "left as it is, since you edited or removed it: README.md" in again.out
+    assert f"left as it is, since you edited or removed it: {EDITED[platform]}" in again.out
     found = cli("app", platform, bundle, "--out", app, "--json").json
     assert (found["platform"], found["created"], found["bundle_changed"]) == (platform, False, False)
-    assert found["files"] == {"written": [], "removed": [], "edited": ["README.md"]}
+    assert found["files"] == {"written": [], "removed": [], "edited": [EDITED[platform]]}
     assert [Path(found["bundle"], path).exists() for path in found["artifacts"]] == [True] * len(found["artifacts"])
     assert Path(found["generated"]).exists()
     assert len(found["warnings"]) == 1
@@ -55,10 +59,19 @@ def test_the_generated_file_is_the_only_one_that_depends_on_the_bundle(cli, bund
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
+def test_the_samples_are_written_for_the_constants_that_are_generated(cli, bundle, tmp_path, platform):
+    generated = load_platform(platform).generated
+    cli("app", platform, bundle, "--out", tmp_path / "app")
+    declared = [
+        re.findall(r"(?:let|val) (\w+(?:: String\?)?) =", (folder / generated).read_text())
+        for folder in (tmp_path / "app", TEMPLATES / platform)
+    ]
+    assert declared[0] == declared[1] != []
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
 def test_templates_hold_nothing_of_where_they_were_made(platform):
     """No leftovers of builds, no links in what a user gets, no paths of a machine."""
-    from edgeclip.apps.template_files import templates
-
     kit = load_platform(platform)
     for relative, template in templates(kit.name, kit.generated, kit.bundles).items():
         content = template.source.read_bytes()
