@@ -24,12 +24,17 @@ public struct Scoring: Sendable, Equatable {
         }
         switch kind {
         case .sigmoid:
-            return logits.map { Float($0 >= 0 ? 1 / (1 + exp(-$0)) : exp($0) / (1 + exp($0))) }
+            return logits.map { Float(Self.logistic($0)) }
         case .softmax:
             let highest = logits.max() ?? 0
             let weights = logits.map { exp($0 - highest) }
             let sum = weights.reduce(0, +)
             return weights.map { Float($0 / sum) }
         }
+    }
+
+    private static func logistic(_ x: Double) -> Double {
+        let small = exp(-abs(x))  // no overflow
+        return (x >= 0 ? 1 : small) / (1 + small)
     }
 }
