@@ -159,7 +159,7 @@ def read_manifest(path: Path) -> Manifest:
 def check_relative(relative: str, manifest: Path) -> None:
     """Refuse a path that is not plainly below the bundle."""
     parts = PurePosixPath(relative).parts
-    plain = relative and "\\" not in relative and ":" not in relative and "\0" not in relative
+    plain = parts and "\\" not in relative and ":" not in relative and "\0" not in relative
     if not plain or relative.startswith("/") or ".." in parts or str(PurePosixPath(relative)) != relative:
         raise BundleError(f"{manifest}: path {relative!r} leaves the bundle or is not plain")
 

@@ -135,7 +135,7 @@ def _set(members: Iterable[int]) -> list[int]:
     return ranges
 
 
-def _expanded(flat: list[int]) -> Iterator[int]:
+def expanded(flat: list[int]) -> Iterator[int]:
     """The members of a set."""
     for first, last in zip(flat[::2], flat[1::2], strict=True):
         yield from range(first, last + 1)
@@ -279,7 +279,7 @@ def _members(operation: Any, value: Any) -> list[int]:
         raise SystemExit(f"ftfy has a pattern with {operation}, which this script cannot read")
     negated = value[0][0] is sre.NEGATE
     ranges = [_members(*item) for item in value[negated:]]
-    found = {code for flat in ranges for code in _expanded(flat)}
+    found = {code for flat in ranges for code in expanded(flat)}
     return _set(code for code in _ALL if code not in found) if negated else _set(found)
 
 

@@ -143,7 +143,7 @@ def test_a_missing_section_is_named(tmp_path, field):
 
 @pytest.mark.parametrize(
     "path",
-    ["../other.pte", "/etc/passwd", "a/../../b", "C:\\x", "a\\b", "./a", "a//b", "", "a/", "~/x:y", "a\0b"],
+    ["../other.pte", "/etc/passwd", "a/../../b", "C:\\x", "a\\b", "./a", "a//b", "", "a/", ".", "~/x:y", "a\0b"],
 )
 @pytest.mark.parametrize("field", ["artifacts.0.path", "golden", "files.0.path"])
 def test_a_path_that_leaves_the_bundle_is_refused(tmp_path, field, path):

@@ -21,11 +21,17 @@ def _members(flat):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SECTIONS)
 def test_the_script_makes_the_committed_tables(name):
-    """Where the versions are those in `made_by`; elsewhere Unicode differs, and the vectors leave out what does."""
-    made_by, here = stored_tables()["made_by"][name], script().SECTIONS[name][0]()
-    if not same_versions(name):
-        pytest.skip(f"the tables were made by {made_by}, here is {here}")
-    assert stored_tables()[name] == made_section(name), "run scripts/app_text_tables.py and commit the file"
+    """Where the versions are those in `made_by`; elsewhere Unicode may differ, and the vectors leave out what does."""
+    same = stored_tables()[name] == made_section(name)
+    if not same and not same_versions(name):
+        pytest.skip(f"made by {stored_tables()['made_by'][name]}, which differs from {script().SECTIONS[name][0]()} here")
+    assert same, "run scripts/app_text_tables.py and commit the file"
+
+
+@pytest.mark.slow
+def test_what_differs_elsewhere_is_characters():
+    """Never more than a few thousand of them, of which the vectors are free; anything else fails in `differing`."""
+    assert len(differing()) < 20_000
     assert not differing() or not all(map(same_versions, SECTIONS))
 
 

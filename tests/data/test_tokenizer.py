@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgeclip.data.cleaning import unescaped
 from edgeclip.data.clip_bpe import MERGES_FILE, VOCAB_FILE, ClipBpe
 from edgeclip.data.reference_tokenizer import reference_ids
 from edgeclip.errors import BundleError, InputError
@@ -65,6 +67,28 @@ def test_no_texts_give_no_rows(tokenizer):
 def test_an_endless_text_is_refused(tokenizer):
     with pytest.raises(InputError, match="text of 200000 characters is longer than"):
         tokenizer(["x" * 200_000])
+
+
+@pytest.mark.parametrize(
+    ("reference", "character"),
+    [
+        ("&#" + "0" * 5000 + "65;", "a"),
+        ("&#" + "9" * 5000 + ";", "\ufffd"),
+        ("&#1114112;", "\ufffd"),
+        ("&#99999999;", "\ufffd"),
+        ("&#000", "\ufffd"),
+        ("&#x" + "0" * 5000 + "41;", "a"),
+        ("&#x" + "f" * 5000, "\ufffd"),
+    ],
+)
+def test_references_to_numbers_of_any_length(tokenizer, reference, character):
+    """html.unescape refuses decimal numbers that Python refuses to read."""
+    np.testing.assert_array_equal(tokenizer([f"x {reference}"]), tokenizer([f"x {character}"]))
+
+
+@given(st.text("&#0123456789xX;aF ", max_size=60))
+def test_short_references_are_as_html_unescape_has_them(text):
+    assert unescaped(text) == html.unescape(text)
 
 
 def test_the_files_of_a_bundle_give_the_same_tokenizer(tokenizer, tmp_path):
