@@ -21,9 +21,10 @@ class JsonTest {
 
     @Test fun whatIsNoJsonIsRefused() {
         val broken = listOf(
-            "", " ", "[", "]", "[1,]", "[1 2]", "{\"a\"}", "{\"a\":1,}", "{a:1}", "{\"a\":1,\"a\":2}", "nul", "01", "+1", "1.", ".5", "1e", "-",
-            "NaN", "Infinity", "1e999", "${Long.MAX_VALUE}0", "\"", "\"\\x\"", "\"\\u12\"", "\"\\u00\uFF11\uFF11\"", "\"\n\"", "[1] 2", "'a'",
-            "[".repeat(100_000), "\u00A0[]",
+            "", " ", "[", "]", "[1,]", "[1 2]", "[1] 2", "[".repeat(100_000), "\u00A0[]",
+            "{\"a\"}", "{\"a\":1,}", "{a:1}", "{\"a\":1,\"a\":2}",
+            "nul", "NaN", "Infinity", "01", "+1", "1.", ".5", "1e", "-", "1e999", "${Long.MAX_VALUE}0",
+            "\"", "\"\\x\"", "\"\\u12\"", "\"\\u00\uFF11\uFF11\"", "\"\n\"", "'a'",
         )
         for (text in broken) assertThrows(text.take(40), Malformed::class.java) { parse(text) }
         assertThrows(Malformed::class.java) { Json.parse(byteArrayOf('"'.code.toByte(), -1, '"'.code.toByte())) }

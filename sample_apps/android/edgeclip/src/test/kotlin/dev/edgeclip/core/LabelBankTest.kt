@@ -69,6 +69,8 @@ class LabelBankTest {
         }
         assertThrows(bad) { LabelBank.encode(listOf("a"), LabelBank.TEMPLATES, manifest) { floatArrayOf(Float.NaN, 0f) } }
         var sign = 1f
-        assertThrows(bad) { LabelBank.encode(listOf("a"), listOf("{}", "a {}"), manifest) { floatArrayOf(sign, 0f).also { sign = -sign } } }
+        assertThrows(bad) {
+            LabelBank.encode(listOf("a"), listOf("{}", "a {}"), manifest) { floatArrayOf(sign, 0f).also { sign = -sign } }
+        }
     }
 }
