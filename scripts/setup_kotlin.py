@@ -76,6 +76,8 @@ def set_up(progress: Progress, options: argparse.Namespace) -> Path:
     stamp = {"kotlin": KOTLIN, "java": str(options.java.resolve()) if options.java else RUNTIME, "script": _own_sha256()}
     if _ready(root) == stamp:
         return root
+    if options.java is not None and not (options.java / "bin" / "java").is_file():
+        raise UsageError(f"--java {options.java}: has no bin/java; give the folder of a Java {JAVA_MAJOR} or later")
     downloads = root.with_name("kotlin-downloads")
     temporary = root.with_name(f".kotlin-{os.getpid()}")
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,9 @@ RESOURCES = LIBRARY / "main" / "resources"
 CORE_TESTS = LIBRARY / "test" / "kotlin"
 SETUP = "python scripts/setup_kotlin.py"
 _TIMEOUT_S = 1800  # machines of CI are busy
-_SAFE = "-Xmx1g"
+_HEAP = "-Xmx1g"
+_DIAGNOSTIC = re.compile(r"\.kt:\d+:\d+: (error|warning): |^error: (?!exception)")
+_NO_RUNTIME = "requires the Compose Runtime to be on the class path"
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,21 @@ class Toolchain:
         command = [self.root / "bin" / "kotlinc", *sources, "-d", out, "-jvm-target", "17", "-Werror", *options]
         return _run([str(part) for part in command])
 
+    def type_check(self, sources: Sequence[Path], out: Path) -> list[str]:
+        """What the compiler has to say of an app's sources, beside declarations of what they call; nothing if all is well.
+
+        Compose's own rules are checked too, by its plugin. That stops at the missing runtime, once all sources are checked.
+        """
+        plugin = self.root / "lib" / "compose-compiler-plugin.jar"
+        path = self.jars("kotlinx-coroutines-core-jvm", "junit4")
+        done = self.compile([STUBS, *sources], out, "-cp", path, f"-Xplugin={plugin}")
+        found = [line for line in done.stderr.splitlines() if _DIAGNOSTIC.search(line)]
+        assert found or _NO_RUNTIME in done.stderr, done.stderr[-4000:]
+        return found
+
     def java(self, class_path: str, main: str, *arguments: str, **variables: Path) -> subprocess.CompletedProcess[str]:
         """A program, with environment variables besides this process's."""
-        command = [str(self.root / "java" / "bin" / "java"), _SAFE, "-cp", class_path, main, *arguments]
+        command = [str(self.root / "java" / "bin" / "java"), _HEAP, "-cp", class_path, main, *arguments]
         return _run(command, {name: str(value) for name, value in variables.items()})
 
 

@@ -49,12 +49,13 @@ class EdgeClip private constructor(
     suspend fun embed(text: String): FloatArray = withContext(thread) { embedNow(text) }
 
     /** Labels to score pictures with: the bundle's own bank, or [labels] in [templates] through the text tower. */
-    suspend fun labelBank(labels: List<String>, templates: List<String> = LabelBank.TEMPLATES): LabelBank = withContext(thread) {
-        LabelBank.encode(labels, templates, bundle.manifest) { prompt ->
-            ensureActive()
-            embedNow(prompt)
+    suspend fun labelBank(labels: List<String>, templates: List<String> = LabelBank.TEMPLATES): LabelBank =
+        withContext(thread) {
+            LabelBank.encode(labels, templates, bundle.manifest) { prompt ->
+                ensureActive()
+                embedNow(prompt)
+            }
         }
-    }
 
     /** The label bank that came with the bundle. Throws [EdgeClipException] where there is none, or of another space. */
     suspend fun labelBank(path: String): LabelBank =
@@ -75,7 +76,9 @@ class EdgeClip private constructor(
     }
 
     private fun embedNow(words: String): FloatArray {
-        if (text == null || tokenizer == null) throw EdgeClipException.BadBundle("${bundle.manifest.model}: this app has no text tower")
+        if (text == null || tokenizer == null) {
+            throw EdgeClipException.BadBundle("${bundle.manifest.model}: this app has no text tower")
+        }
         return text.run(tokenizer.encode(words)).also { checkEmbedding(it, bundle.manifest.dim) }
     }
 

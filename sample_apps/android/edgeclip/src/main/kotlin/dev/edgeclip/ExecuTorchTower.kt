@@ -19,7 +19,9 @@ internal class ExecuTorchTower(bundle: Bundle, private val artifact: Artifact, t
 
     init {
         val dtype = if (artifact.tower == Tower.IMAGE) "float32" else "int32"
-        if (input.dtype != dtype) throw EdgeClipException.BadBundle("${artifact.label}: takes ${input.dtype}, and this app gives $dtype")
+        if (input.dtype != dtype) {
+            throw EdgeClipException.BadBundle("${artifact.label}: takes ${input.dtype}, and this app gives $dtype")
+        }
         val path = bundle.verified(artifact).path
         module = running("cannot be loaded") { Module.load(path, Module.LOAD_MODE_MMAP, threads) }
     }

@@ -43,7 +43,13 @@ data class SearchState(
     val why: String? = null,
 )
 
-data class SelfTestState(val running: Boolean = false, val done: Int = 0, val total: Int = 0, val reports: List<TowerReport> = emptyList(), val why: String? = null)
+data class SelfTestState(
+    val running: Boolean = false,
+    val done: Int = 0,
+    val total: Int = 0,
+    val reports: List<TowerReport> = emptyList(),
+    val why: String? = null,
+)
 
 /** Holds the model and what the screens show; its coroutines end with the app's last screen. */
 class DemoViewModel(application: Application) : AndroidViewModel(application) {
@@ -72,6 +78,7 @@ class DemoViewModel(application: Application) : AndroidViewModel(application) {
                 Engine.Failed(e.message.orEmpty())
             }
             BundleInfo.labelBank?.let { setBank { clip -> clip.labelBank(it) } }
+            openIndex()
         }
     }
 
@@ -108,6 +115,15 @@ class DemoViewModel(application: Application) : AndroidViewModel(application) {
             } catch (e: EdgeClipException) {
                 _labels.value = LabelState(why = e.message)
             }
+        }
+    }
+
+    private suspend fun openIndex() {
+        try {
+            index.load(clip() ?: return)
+            _search.update { it.copy(stored = index.size) }
+        } catch (e: EdgeClipException) {
+            _search.update { it.copy(why = e.message) }
         }
     }
 

@@ -35,7 +35,7 @@ fun LabelScreen(model: DemoViewModel) {
     val state by model.labels.collectAsStateWithLifecycle()
     var words by rememberSaveable { mutableStateOf(EXAMPLES) }
     var camera by rememberSaveable { mutableStateOf(false) }
-    val permission = rememberLauncherForActivityResult(ActivityResultContracts.RequestPermission()) { granted -> camera = granted }
+    val permission = rememberLauncherForActivityResult(ActivityResultContracts.RequestPermission()) { camera = it }
     val picker = rememberLauncherForActivityResult(ActivityResultContracts.PickVisualMedia()) { photo ->
         if (photo != null) {
             camera = false

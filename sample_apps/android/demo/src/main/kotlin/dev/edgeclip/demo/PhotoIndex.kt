@@ -31,21 +31,28 @@ class PhotoIndex(private val folder: File, private val resolver: ContentResolver
      */
     suspend fun update(clip: EdgeClip, onPhoto: (Int, Int) -> Unit) = writing.withLock {
         withContext(Dispatchers.IO) {
-            val known = open(clip.bundle.manifest)?.ids.orEmpty().toSet()
+            val manifest = clip.bundle.manifest
+            val known = open(manifest)?.ids.orEmpty().toSet()
             val added = photos().filter { it.toString() !in known }
-            EmbeddingIndexWriter.open(folder, clip.bundle.manifest.spaceId, clip.bundle.manifest.dim).use { writer ->
-                added.forEachIndexed { number, photo ->
-                    ensureActive()
-                    onPhoto(number, added.size)
-                    embedded(clip, photo)?.let { writer.append(photo.toString(), it) }
-                    if (number % BATCH == BATCH - 1) writer.commit()
+            try {
+                EmbeddingIndexWriter.open(folder, manifest.spaceId, manifest.dim).use { writer ->
+                    added.forEachIndexed { number, photo ->
+                        ensureActive()
+                        onPhoto(number, added.size)
+                        embedded(clip, photo)?.let { writer.append(photo.toString(), it) }
+                        if (number % BATCH == BATCH - 1) writer.commit()
+                    }
+                    writer.commit()
                 }
-                writer.commit()
+            } finally {
+                opened = null
+                open(manifest)
             }
-            opened = null
-            open(clip.bundle.manifest)
         }
     }
+
+    /** Opens what an earlier run of the app has saved. */
+    suspend fun load(clip: EdgeClip) = withContext(Dispatchers.IO) { open(clip.bundle.manifest) }
 
     /** The photos that fit best. Nothing is found before the first [update]. */
     suspend fun search(clip: EdgeClip, query: FloatArray, count: Int): List<Hit> =

@@ -1,6 +1,6 @@
 package dev.edgeclip.demo
 
-import android.Manifest
+import android.Manifest.permission
 import android.content.ContentResolver
 import android.graphics.Bitmap
 import android.graphics.ImageDecoder
@@ -42,9 +42,9 @@ import kotlinx.coroutines.withContext
 private const val THUMBNAIL = 320
 
 private val PERMISSIONS = when {
-    Build.VERSION.SDK_INT >= 34 -> arrayOf(Manifest.permission.READ_MEDIA_IMAGES, Manifest.permission.READ_MEDIA_VISUAL_USER_SELECTED)
-    Build.VERSION.SDK_INT >= 33 -> arrayOf(Manifest.permission.READ_MEDIA_IMAGES)
-    else -> arrayOf(Manifest.permission.READ_EXTERNAL_STORAGE)
+    Build.VERSION.SDK_INT >= 34 -> arrayOf(permission.READ_MEDIA_IMAGES, permission.READ_MEDIA_VISUAL_USER_SELECTED)
+    Build.VERSION.SDK_INT >= 33 -> arrayOf(permission.READ_MEDIA_IMAGES)
+    else -> arrayOf(permission.READ_EXTERNAL_STORAGE)
 }
 
 /** The user's photos by what they show. The index is kept on the phone and only added to. */

@@ -99,7 +99,8 @@ internal class Vocabulary(ids: Map<String, Int>, merges: List<Pair<String, Strin
     init {
         fun id(token: String) = ids[token] ?: malformed("token \"$token\" has no id")
         special = ClipWords.SPECIAL.associateWith { intArrayOf(id(it)) }
-        if (special.values.map { it[0] } != listOf(spec.sot, spec.eot)) malformed("start and end ids are not ${spec.sot} and ${spec.eot}")
+        val ends = special.values.map { it[0] }
+        if (ends != listOf(spec.sot, spec.eot)) malformed("start and end ids are $ends, not ${spec.sot} and ${spec.eot}")
         val known = HashSet<String>(2 * merges.size)
         for ((byte, symbol) in byteSymbols().withIndex()) {
             inner[byte] = id("$symbol")

@@ -88,7 +88,8 @@ class EmbeddingIndex private constructor(
         fun open(folder: File, spaceId: String, dim: Int): EmbeddingIndex {
             val index = open(folder)
             if (index.spaceId != spaceId || index.dim != dim) {
-                throw EdgeClipException.OtherSpace("$folder is of space ${index.spaceId}, not $spaceId: delete it and index again")
+                val wrong = "$folder is of space ${index.spaceId}, not $spaceId"
+                throw EdgeClipException.OtherSpace("$wrong: delete it and index again")
             }
             return index
         }
@@ -177,7 +178,8 @@ class EmbeddingIndex private constructor(
             var sum = 0
             for (i in 0 until words) {
                 val word = block[start + i]
-                sum += (word shl 24 shr 24) * a[i] + (word shl 16 shr 24) * b[i] + (word shl 8 shr 24) * c[i] + (word shr 24) * d[i]
+                sum += (word shl 24 shr 24) * a[i] + (word shl 16 shr 24) * b[i] +
+                    (word shl 8 shr 24) * c[i] + (word shr 24) * d[i]
             }
             return sum
         }

@@ -14,7 +14,8 @@ import kotlin.math.round
 /** What `index.json` says: how many rows count, of which space. */
 internal class IndexState(val spaceId: String, val dim: Int, val rows: Int) {
     fun write(folder: File) {
-        val text = """{"schema": "${EmbeddingIndex.SCHEMA}", "space_id": ${Json.quoted(spaceId)}, "dim": $dim, "rows": $rows}""" + "\n"
+        val space = Json.quoted(spaceId)
+        val text = """{"schema": "${EmbeddingIndex.SCHEMA}", "space_id": $space, "dim": $dim, "rows": $rows}""" + "\n"
         val partial = File(folder, ".${EmbeddingIndex.INDEX}")
         RandomAccessFile(partial, "rw").use {
             it.setLength(0)
@@ -36,7 +37,8 @@ internal class IndexState(val spaceId: String, val dim: Int, val rows: Int) {
         fun read(folder: File): IndexState {
             val json = Json.parseObject(readBounded(File(folder, EmbeddingIndex.INDEX), MAX_BYTES))
             val schema = json.string("schema")
-            if (schema != EmbeddingIndex.SCHEMA) malformed("\"schema\" is \"$schema\", and this app reads \"${EmbeddingIndex.SCHEMA}\"")
+            val known = EmbeddingIndex.SCHEMA
+            if (schema != known) malformed("\"schema\" is \"$schema\", and this app reads \"$known\"")
             json.only("schema", "space_id", "dim", "rows")
             val dim = json.int("dim", 1..MAX_DIM)
             return IndexState(json.string("space_id"), dim, json.int("rows", 0..Int.MAX_VALUE / dim))
@@ -63,7 +65,8 @@ class EmbeddingIndexWriter private constructor(private val folder: File, private
      */
     fun append(id: String, embedding: FloatArray) {
         val line = line(id)
-        if (embedding.size != state.dim) throw EdgeClipException.BadInput("embedding has ${embedding.size} numbers, not ${state.dim}")
+        val size = embedding.size
+        if (size != state.dim) throw EdgeClipException.BadInput("embedding has $size numbers, not ${state.dim}")
         val scale = embedding.maxOf { abs(it) } / STEPS
         if (!(scale > 0 && scale.isFinite())) throw EdgeClipException.BadInput("an embedding is zero or not finite")
         if (state.rows + pending >= Int.MAX_VALUE / state.dim) throw EdgeClipException.BadInput("the index is full")
@@ -108,6 +111,7 @@ class EmbeddingIndexWriter private constructor(private val folder: File, private
 
     companion object {
         private const val STEPS = 127f
+        private val FILES = listOf(EmbeddingIndex.ROWS, EmbeddingIndex.SCALES, EmbeddingIndex.IDS)
 
         /**
          * Opens or creates the index in a folder, for embeddings of one space. Throws [EdgeClipException.OtherSpace] where it has
@@ -117,7 +121,7 @@ class EmbeddingIndexWriter private constructor(private val folder: File, private
             reading(folder.path, EdgeClipException::BadFile) {
                 if (!File(folder, EmbeddingIndex.INDEX).exists()) {
                     folder.mkdirs()
-                    for (name in listOf(EmbeddingIndex.ROWS, EmbeddingIndex.SCALES, EmbeddingIndex.IDS)) File(folder, name).writeBytes(ByteArray(0))
+                    for (name in FILES) File(folder, name).writeBytes(ByteArray(0))
                     IndexState(spaceId, dim, 0).write(folder)
                 }
                 val index = EmbeddingIndex.open(folder, spaceId, dim) // checks all of it

@@ -215,7 +215,8 @@ internal class JsonObject private constructor(private val fields: Map<String, An
 
     fun string(key: String): String = get(key) as? String ?: wrong(key, "text")
 
-    fun string(key: String, pattern: Regex): String = string(key).also { if (!pattern.matches(it)) wrong(key, "as it should be") }
+    fun string(key: String, pattern: Regex): String =
+        string(key).also { if (!pattern.matches(it)) wrong(key, "as it should be") }
 
     fun oneOf(key: String, vararg names: String): String =
         string(key).also { if (it !in names) malformed("$where: \"$key\" is not one of ${names.joinToString()}") }
@@ -252,7 +253,9 @@ internal class JsonObject private constructor(private val fields: Map<String, An
     fun ints(key: String): IntArray {
         val values = list(key)
         return IntArray(values.size) {
-            (values[it] as? Long)?.takeIf { v -> v in Int.MIN_VALUE..Int.MAX_VALUE }?.toInt() ?: wrong(key, "a list of whole numbers")
+            val value = values[it] as? Long ?: wrong(key, "a list of whole numbers")
+            if (value !in Int.MIN_VALUE..Int.MAX_VALUE) wrong(key, "of numbers that small")
+            value.toInt()
         }
     }
 

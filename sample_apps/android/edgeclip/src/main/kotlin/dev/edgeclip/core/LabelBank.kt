@@ -28,9 +28,8 @@ class LabelBank private constructor(
     /** Throws [EdgeClipException.OtherSpace] unless the labels are in [manifest]'s embedding space. */
     fun checkFits(manifest: Manifest) {
         if (spaceId != manifest.spaceId || dim != manifest.dim) {
-            throw EdgeClipException.OtherSpace(
-                "the label bank is of space $spaceId, the bundle ${manifest.model} of ${manifest.spaceId}: make it again with `edgeclip labels`",
-            )
+            val wrong = "the label bank is of space $spaceId, the bundle ${manifest.model} of ${manifest.spaceId}"
+            throw EdgeClipException.OtherSpace("$wrong: make it again with `edgeclip labels`")
         }
     }
 
@@ -54,7 +53,9 @@ class LabelBank private constructor(
 
         /** Reads a file of `edgeclip labels`. Throws [EdgeClipException.BadFile]. */
         fun read(file: File): LabelBank =
-            reading(file.path, EdgeClipException::BadFile) { of(ByteBuffer.wrap(readBounded(file, MAX_BYTES)).order(ByteOrder.LITTLE_ENDIAN)) }
+            reading(file.path, EdgeClipException::BadFile) {
+                of(ByteBuffer.wrap(readBounded(file, MAX_BYTES)).order(ByteOrder.LITTLE_ENDIAN))
+            }
 
         /**
          * A bank of labels that were not known beforehand: each the mean of its prompts' embeddings, scaled to length 1 again
@@ -113,10 +114,13 @@ class LabelBank private constructor(
             tensor.only("dtype", "shape", "data_offsets")
             val dtype = tensor.oneOf("dtype", *WIDTHS.keys.toTypedArray())
             val shape = tensor.ints("shape")
-            if (shape.size != 2 || shape[0] != count || shape[1] !in 1..MAX_DIM) malformed("$count labels, but embeddings of ${shape.toList()}")
+            if (shape.size != 2 || shape[0] != count || shape[1] !in 1..MAX_DIM) {
+                malformed("$count labels, but embeddings of ${shape.toList()}")
+            }
             val bytes = count.toLong() * shape[1] * WIDTHS.getValue(dtype)
-            val offsets = tensor.list("data_offsets")
-            if (offsets != listOf(0L, bytes) || content.remaining().toLong() != bytes) malformed("${content.remaining()} bytes of embeddings, not $bytes")
+            if (tensor.list("data_offsets") != listOf(0L, bytes) || content.remaining().toLong() != bytes) {
+                malformed("${content.remaining()} bytes of embeddings, not $bytes")
+            }
             return Array(count) { row ->
                 val values = FloatArray(shape[1]) { if (dtype == "F16") halfToFloat(content.getShort()) else content.getFloat() }
                 try {

@@ -63,7 +63,9 @@ data class Manifest(
 
         /** Reads and checks a manifest file. Throws [EdgeClipException.BadBundle]. */
         fun read(file: File): Manifest =
-            reading(file.path, EdgeClipException::BadBundle) { ManifestReader.manifest(Json.parseObject(readBounded(file, MAX_BYTES))) }
+            reading(file.path, EdgeClipException::BadBundle) {
+                ManifestReader.manifest(Json.parseObject(readBounded(file, MAX_BYTES)))
+            }
     }
 }
 
@@ -73,9 +75,9 @@ private object ManifestReader {
     private val WEIGHTS = Regex("demo|seeded:[0-9]{1,9}|hub:[^/:]+/[^/:]+/.+|file:.+")
     private const val MAX_DIM = 1 shl 16
     private val ARTIFACT_KEYS = arrayOf(
-        "tower", "target", "backend", "scheme", "path", "sha256", "size_bytes", "inputs", "outputs", "min_os", "seed", "layout",
-        "token_table", "convention", "calibration", "min_cosine", "layers", "kept_fp32", "libraries", "passes", "method", "checked",
-        "delegates", "delegated_percent", "delegated_macs_percent", "left",
+        "tower", "target", "backend", "scheme", "path", "sha256", "size_bytes", "inputs", "outputs", "min_os", "seed",
+        "layout", "token_table", "convention", "calibration", "min_cosine", "layers", "kept_fp32", "libraries", "passes",
+        "method", "checked", "delegates", "delegated_percent", "delegated_macs_percent", "left",
     )
 
     fun manifest(json: JsonObject): Manifest {
@@ -151,7 +153,7 @@ private object ManifestReader {
 
     private fun checkRelative(path: String) {
         val parts = path.split('/')
-        val plain = parts.none { it.isEmpty() || it == "." || it == ".." } && path.none { it == '\\' || it == ':' || it == '\u0000' }
+        val plain = parts.none { it.isEmpty() || it == "." || it == ".." } && path.none { it in "\\:\u0000" }
         if (!plain) malformed("path \"$path\" leaves the bundle or is not plain")
     }
 }

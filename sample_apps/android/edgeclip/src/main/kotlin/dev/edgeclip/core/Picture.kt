@@ -1,6 +1,6 @@
 package dev.edgeclip.core
 
-/** A decoded picture. [argb]: height x width pixels, 0xAARRGGBB with straight alpha, as Android's `Bitmap.getPixels` gives them. */
+/** A decoded picture. [argb]: height x width pixels, 0xAARRGGBB with straight alpha, as of Android's `Bitmap.getPixels`. */
 class Picture(val width: Int, val height: Int, val argb: IntArray) {
     init {
         if (width !in SIDES || height !in SIDES) {
@@ -38,7 +38,9 @@ class Picture(val width: Int, val height: Int, val argb: IntArray) {
 
         /** From four bytes a pixel: red, green, blue and straight alpha. */
         fun ofRgba(width: Int, height: Int, rgba: ByteArray): Picture {
-            if (rgba.size.toLong() != 4L * width * height) throw EdgeClipException.BadInput("${rgba.size} bytes, not 4 x $width x $height")
+            if (rgba.size.toLong() != 4L * width * height) {
+                throw EdgeClipException.BadInput("${rgba.size} bytes, not 4 x $width x $height")
+            }
             val argb = IntArray(rgba.size / 4) {
                 val at = 4 * it
                 (rgba[at + 3].toInt() and 255 shl 24) or (rgba[at].toInt() and 255 shl 16) or

@@ -28,7 +28,9 @@ internal class PieceNormalizer(private val model: SentencePieceModel) {
             replacements = ByteArray(blob.remaining()).also { blob.get(it) }
             if (replacements.isEmpty() || replacements.last() != 0.toByte()) malformed("a broken table of replacements")
         }
-        for ((id, piece) in model.pieces.withIndex()) if (piece.kind == Piece.Kind.USER_DEFINED) userDefined.add(piece.bytes, id)
+        for ((id, piece) in model.pieces.withIndex()) {
+            if (piece.kind == Piece.Kind.USER_DEFINED) userDefined.add(piece.bytes, id)
+        }
     }
 
     /** UTF-8 to the form that pieces are of. */
@@ -49,7 +51,9 @@ internal class PieceNormalizer(private val model: SentencePieceModel) {
             val next = replacement(text, at)
             var from = next.from
             while (afterSpace && from < next.until && next.bytes[from] == SPACE) from++
-            for (index in from until next.until) if (next.bytes[index] == SPACE) out.write(space) else out.write(next.bytes[index].toInt())
+            for (index in from until next.until) {
+                if (next.bytes[index] == SPACE) out.write(space) else out.write(next.bytes[index].toInt())
+            }
             if (from < next.until) afterSpace = next.bytes[next.until - 1] == SPACE
             if (!spec.removeExtraSpaces) afterSpace = false
             at += next.length
@@ -82,7 +86,9 @@ internal class PieceNormalizer(private val model: SentencePieceModel) {
             val end = minOf(at + characterLength(text[at]), text.size)
             return Replacement(text, at, end, end - at)
         }
-        if (value >= replacements.size) throw EdgeClipException.BadBundle("${SentencePiece.MODEL}: a broken table of replacements")
+        if (value >= replacements.size) {
+            throw EdgeClipException.BadBundle("${SentencePiece.MODEL}: a broken table of replacements")
+        }
         var end = value
         while (replacements[end] != 0.toByte()) end++
         return Replacement(replacements, value, end, length)

@@ -35,7 +35,8 @@ data class Preprocess(
             return resampled(picture, Axis(width, scaledWidth, left, size), Axis(height, scaledHeight, top, size), interpolation)
         }
         // So long a picture is cropped before it is scaled: the same region, equal but for rounding.
-        return resampled(picture, Axis.cropped(width, scaledWidth, left, size), Axis.cropped(height, scaledHeight, top, size), interpolation)
+        val columns = Axis.cropped(width, scaledWidth, left, size)
+        return resampled(picture, columns, Axis.cropped(height, scaledHeight, top, size), interpolation)
     }
 
     /** (size, size, 3) uint8 to (3, size, size) in [range]. */

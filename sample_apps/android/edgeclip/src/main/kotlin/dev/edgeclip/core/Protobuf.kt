@@ -7,18 +7,25 @@ import java.nio.ByteOrder
 internal class Protobuf(private val bytes: ByteArray, private val from: Int = 0, private val until: Int = bytes.size) :
     Iterable<Protobuf.Field> {
     /** One field: a number of its own, or the place of its bytes. */
-    inner class Field(val number: Int, private val wire: Int, private val value: Long, private val start: Int, private val end: Int) {
-        fun int(): Int = as_(VARINT) { value.toInt() }
+    inner class Field(
+        val number: Int,
+        private val wire: Int,
+        private val value: Long,
+        private val start: Int,
+        private val end: Int,
+    ) {
+        fun int(): Int = asked(VARINT) { value.toInt() }
 
-        fun boolean(): Boolean = as_(VARINT) { value != 0L }
+        fun boolean(): Boolean = asked(VARINT) { value != 0L }
 
-        fun float(): Float = as_(FIXED32) { Float.fromBits(value.toInt()) }
+        fun float(): Float = asked(FIXED32) { Float.fromBits(value.toInt()) }
 
-        fun bytes(): ByteArray = as_(LENGTH) { bytes.copyOfRange(start, end) }
+        fun bytes(): ByteArray = asked(LENGTH) { bytes.copyOfRange(start, end) }
 
-        fun message(): Protobuf = as_(LENGTH) { Protobuf(bytes, start, end) }
+        fun message(): Protobuf = asked(LENGTH) { Protobuf(bytes, start, end) }
 
-        private inline fun <T> as_(wanted: Int, read: () -> T): T = if (wire == wanted) read() else malformed("field $number is of another type")
+        private inline fun <T> asked(type: Int, read: () -> T): T =
+            if (wire == type) read() else malformed("field $number is of another type")
     }
 
     override fun iterator(): Iterator<Field> = iterator {

@@ -43,7 +43,9 @@ class SelfTest(private val manifest: Manifest, private val golden: GoldenFile) {
         val results = samples.mapIndexed { index, sample ->
             onSample(index, samples.size)
             val result = run(sample, failures)
-            if (result.cosine != null && result.cosine < floor) failures += "${result.what}: cosine ${result.cosine}, below $floor"
+            if (result.cosine != null && result.cosine < floor) {
+                failures += "${result.what}: cosine ${result.cosine}, below $floor"
+            }
             result
         }
         val times = results.map { it.ms }.sorted()

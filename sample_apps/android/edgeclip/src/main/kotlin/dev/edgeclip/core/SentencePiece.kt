@@ -90,7 +90,8 @@ class SentencePiece private constructor(
         fun load(file: File, spec: TokenizerSpec, tables: UnicodeTables = UnicodeTables.bundled): SentencePiece =
             reading(file.path, EdgeClipException::BadBundle) {
                 val model = SentencePieceModel.of(readBounded(file, MAX_BYTES))
-                if (model.pieces.size != spec.vocabSize) malformed("it has ${model.pieces.size} pieces, the model ${spec.vocabSize} ids")
+                val size = model.pieces.size
+                if (size != spec.vocabSize) malformed("it has $size pieces, the model ${spec.vocabSize} ids")
                 val end = model.pieces.indexOfFirst { it.bytes.contentEquals(END_PIECE.encodeToByteArray()) }
                 if (end != spec.eot) malformed("its end token $END_PIECE has id $end, the model's has ${spec.eot}")
                 SentencePiece(spec, tables, model)

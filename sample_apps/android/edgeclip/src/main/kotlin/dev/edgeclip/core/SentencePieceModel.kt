@@ -3,7 +3,9 @@ package dev.edgeclip.core
 /** One piece of a vocabulary; its id is its place. */
 internal class Piece(val bytes: ByteArray, val score: Float, val kind: Kind) {
     /** As the format numbers them, from 1 on. [inText]: whether it is looked for in texts. */
-    enum class Kind(val inText: Boolean) { NORMAL(true), UNKNOWN(false), CONTROL(false), USER_DEFINED(true), UNUSED(true), BYTE(false) }
+    enum class Kind(val inText: Boolean) {
+        NORMAL(true), UNKNOWN(false), CONTROL(false), USER_DEFINED(true), UNUSED(true), BYTE(false)
+    }
 }
 
 /**
@@ -16,7 +18,8 @@ internal class SentencePieceModel private constructor(
     byteFallback: Boolean,
     val suffix: Boolean,
 ) {
-    val unknown: Int = pieces.indices.singleOrNull { pieces[it].kind == Piece.Kind.UNKNOWN } ?: malformed("not one unknown piece")
+    val unknown: Int =
+        pieces.indices.singleOrNull { pieces[it].kind == Piece.Kind.UNKNOWN } ?: malformed("not one unknown piece")
 
     /** The ids of the 256 bytes, where unknown characters become bytes. */
     val bytes: IntArray? = if (byteFallback) byteIds() else null

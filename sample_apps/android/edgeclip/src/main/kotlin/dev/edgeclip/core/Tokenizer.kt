@@ -48,7 +48,8 @@ data class TokenizerSpec(
                 if (json.has("vocab_size")) json.int("vocab_size", 3..MAX_IDS) else 49408,
                 if (json.has("clean")) Clean.valueOf(json.oneOf("clean", "lower", "canonicalize").uppercase()) else Clean.LOWER,
             )
-            if (maxOf(spec.sot ?: 0, spec.eot, spec.pad) >= spec.vocabSize) malformed("ids beyond the vocabulary of ${spec.vocabSize}")
+            val largest = maxOf(spec.sot ?: 0, spec.eot, spec.pad)
+            if (largest >= spec.vocabSize) malformed("id $largest is beyond the vocabulary of ${spec.vocabSize}")
             return spec
         }
     }

@@ -135,7 +135,8 @@ private fun JsonObject.intLists(key: String): List<IntArray> =
 
 private fun JsonObject.sets(key: String): List<CodePointSet> = intLists(key).map(::CodePointSet)
 
-private fun JsonObject.patterns(key: String): ClassPatterns = child(key).run { ClassPatterns(sets("classes"), intLists("patterns")) }
+private fun JsonObject.patterns(key: String): ClassPatterns =
+    child(key).run { ClassPatterns(sets("classes"), intLists("patterns")) }
 
 private fun JsonObject.triples(key: String, each: (Int, Int, Int) -> Unit) {
     val flat = ints(key)

@@ -69,4 +69,5 @@ private inline fun endsVariant(bytes: IntArray, at: Int, last: (Int) -> Boolean)
     at < bytes.size && (last(bytes[at]) || (bytes[at] == NEWLINE && at == bytes.size - 1))
 
 private fun surrogatePair(bytes: IntArray, at: Int): Int =
-    0x10000 + (bytes[at + 1] and 0x0F shl 16) + (bytes[at + 2] and 0x3F shl 10) + (bytes[at + 4] and 0x0F shl 6) + (bytes[at + 5] and 0x3F)
+    0x10000 + (bytes[at + 1] and 0x0F shl 16) + (bytes[at + 2] and 0x3F shl 10) +
+        (bytes[at + 4] and 0x0F shl 6) + (bytes[at + 5] and 0x3F)

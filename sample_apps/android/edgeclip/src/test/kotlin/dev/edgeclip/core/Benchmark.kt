@@ -21,9 +21,8 @@ fun main(arguments: Array<String>) {
 
 private fun tokenizers(vectors: File) {
     val random = Random(0)
-    val prompts = File(vectors, "tokens/clip.jsonl").useLines { lines ->
-        lines.map { Json.parseObject(it.encodeToByteArray()).string("text") }.filter { it.length in 5..80 }.toList().shuffled(random).take(1000)
-    }
+    val texts = File(vectors, "tokens/clip.jsonl").readLines().map { Json.parseObject(it.encodeToByteArray()).string("text") }
+    val prompts = texts.filter { it.length in 5..80 }.shuffled(random).take(1000)
     val clip = ClipBpe.load(
         File(vectors, "tokens/clip/vocab.json"),
         File(vectors, "tokens/clip/merges.txt"),

@@ -1,11 +1,13 @@
 package dev.edgeclip.core
 
 import java.io.File
+import java.nio.ByteBuffer
+import java.nio.ByteOrder
 import java.util.Random
 import kotlin.math.sqrt
+import org.junit.Assert.assertArrayEquals
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertThrows
-import org.junit.Assert.assertTrue
 import org.junit.Rule
 import org.junit.Test
 import org.junit.rules.TemporaryFolder
@@ -38,7 +40,7 @@ class EmbeddingIndexTest {
             }
         }
         for (name in listOf(EmbeddingIndex.ROWS, EmbeddingIndex.SCALES, EmbeddingIndex.IDS)) {
-            assertTrue(name, Vectors.file("index/appended.edgeindex/$name").readBytes().contentEquals(File(folder, name).readBytes()))
+            assertArrayEquals(name, Vectors.file("index/appended.edgeindex/$name").readBytes(), File(folder, name).readBytes())
         }
     }
 
@@ -85,13 +87,18 @@ class EmbeddingIndexTest {
         write(folder, 2, listOf(floatArrayOf(1f, 0f)))
         val index = EmbeddingIndex.open(folder)
         val bad = EdgeClipException.BadInput::class.java
-        for (query in listOf(floatArrayOf(1f), floatArrayOf(Float.NaN, 0f), floatArrayOf(0f, 0f))) assertThrows(bad) { index.search(query, 1) }
+        for (query in listOf(floatArrayOf(1f), floatArrayOf(Float.NaN, 0f), floatArrayOf(0f, 0f))) {
+            assertThrows(bad) { index.search(query, 1) }
+        }
         assertThrows(bad) { index.search(floatArrayOf(1f, 0f), 0) }
         EmbeddingIndexWriter.open(folder, "space", 2).use { writer ->
-            for (id in listOf("", "a\nb", "\uD800", "x".repeat(5000))) assertThrows(bad) { writer.append(id, floatArrayOf(1f, 0f)) }
-            for (row in listOf(floatArrayOf(0f, 0f), floatArrayOf(Float.NaN, 1f), floatArrayOf(Float.POSITIVE_INFINITY, 0f), floatArrayOf(1f))) {
-                assertThrows(bad) { writer.append("id", row) }
+            for (id in listOf("", "a\nb", "\uD800", "x".repeat(5000))) {
+                assertThrows(bad) { writer.append(id, floatArrayOf(1f, 0f)) }
             }
+            for (number in listOf(0f, Float.NaN, Float.POSITIVE_INFINITY)) {
+                assertThrows(bad) { writer.append("id", floatArrayOf(number, 0f)) }
+            }
+            assertThrows(bad) { writer.append("id", floatArrayOf(1f)) }
         }
         val other = EdgeClipException.OtherSpace::class.java
         assertThrows(other) { EmbeddingIndex.open(folder, "another space", 2) }
@@ -106,7 +113,7 @@ class EmbeddingIndexTest {
 
     private fun stored(folder: File, dim: Int, count: Int): List<FloatArray> {
         val bytes = File(folder, EmbeddingIndex.ROWS).readBytes()
-        val scales = java.nio.ByteBuffer.wrap(File(folder, EmbeddingIndex.SCALES).readBytes()).order(java.nio.ByteOrder.LITTLE_ENDIAN)
+        val scales = ByteBuffer.wrap(File(folder, EmbeddingIndex.SCALES).readBytes()).order(ByteOrder.LITTLE_ENDIAN)
         return List(count) { row -> scales.getFloat().let { scale -> FloatArray(dim) { bytes[row * dim + it] * scale } } }
     }
 

@@ -1,5 +1,6 @@
 package dev.edgeclip.core
 
+import kotlin.math.sqrt
 import org.junit.Assert.assertArrayEquals
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertThrows
@@ -37,6 +38,39 @@ class LabelBankTest {
         val bank = LabelBank.read(Vectors.file("labels/bank.safetensors"))
         for (bad in listOf(FloatArray(bank.dim), FloatArray(bank.dim) { Float.NaN }, FloatArray(3))) {
             assertThrows(EdgeClipException.BadInput::class.java) { bank.classify(bad) }
+        }
+    }
+
+    @Test fun labelsOfOnesOwnAreMeansOfTheirPrompts() {
+        val manifest = Vectors.manifest().copy(dim = 2)
+        val along = floatArrayOf(1f, 0f)
+        val across = floatArrayOf(0f, 1f)
+        val seen = mutableListOf<String>()
+        val bank = LabelBank.encode(listOf("dog", "cat"), listOf("{}", "a {}."), manifest) { prompt ->
+            seen += prompt
+            if (prompt == "a dog.") across else along
+        }
+        assertEquals(listOf("dog", "a dog.", "cat", "a cat."), seen)
+        assertArrayEquals(floatArrayOf(sqrt(0.5f), sqrt(0.5f)), bank.embedding(0), 1e-6f)
+        assertArrayEquals(along, bank.embedding(1), 0f)
+        bank.checkFits(manifest)
+        assertEquals(listOf("cat", "dog"), bank.classify(along).map { it.label })
+    }
+
+    @Test fun labelsThatAreNoneAreRefused() {
+        val manifest = Vectors.manifest().copy(dim = 2)
+        val bad = EdgeClipException.BadInput::class.java
+        val embed = { _: String -> floatArrayOf(1f, 0f) }
+        for (labels in listOf(emptyList(), listOf("a", " "), listOf("a", "a"))) {
+            assertThrows(bad) { LabelBank.encode(labels, LabelBank.TEMPLATES, manifest, embed) }
+        }
+        for (templates in listOf(emptyList(), listOf("a"), listOf("{} {}"))) {
+            assertThrows(bad) { LabelBank.encode(listOf("a"), templates, manifest, embed) }
+        }
+        assertThrows(bad) { LabelBank.encode(listOf("a"), LabelBank.TEMPLATES, manifest) { floatArrayOf(Float.NaN, 0f) } }
+        var sign = 1f
+        assertThrows(bad) {
+            LabelBank.encode(listOf("a"), listOf("{}", "a {}"), manifest) { floatArrayOf(sign, 0f).also { sign = -sign } }
         }
     }
 }

@@ -63,7 +63,8 @@ class PictureParityTest {
 
     private fun picture(entry: JsonObject): Picture {
         val rgba = Vectors.file("images/${entry.string("file")}").readBytes()
-        val sides = 1..Int.MAX_VALUE
-        return Picture.ofRgba(entry.int("width", sides), entry.int("height", sides), rgba).oriented(entry.int("orientation", 1..8))
+        val width = entry.int("width", 1..Int.MAX_VALUE)
+        val height = entry.int("height", 1..Int.MAX_VALUE)
+        return Picture.ofRgba(width, height, rgba).oriented(entry.int("orientation", 1..8))
     }
 }

@@ -15,7 +15,9 @@ class ScoringTest {
             // The cosines of the vectors have more digits than a float.
             val cosines = case.list("cosines").map { row -> (row as List<*>).map { it as Double } }
             val wanted = case.list("scores").map { row -> (row as List<*>).map { (it as Number).toDouble() } }
-            for ((row, scores) in cosines.zip(wanted)) assertArrayEquals(scores.toDoubleArray(), scoring.scores(row.toDoubleArray()), 1e-6)
+            for ((row, scores) in cosines.zip(wanted)) {
+                assertArrayEquals(scores.toDoubleArray(), scoring.scores(row.toDoubleArray()), 1e-6)
+            }
         }
     }
 
