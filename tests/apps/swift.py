@@ -1,7 +1,7 @@
 """The Swift toolchain of `scripts/setup_swift.py`, and the iOS app's parts: what is compiled, what is checked.
 
-`apple/` declares what the app uses of Apple's frameworks and of ExecuTorch, by their public documentation, so that the parts that
-need them can be type-checked where they are not. It is no proof that the declarations are right, nor that anything runs.
+`apple/` declares what the app uses of Apple's frameworks and of ExecuTorch, by their public documentation, so that the parts
+that need them can be type-checked where they are not. It is no proof that the declarations are right, nor that anything runs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,18 @@ USERS_CACHE = cache_folder()  # before the tests have one of their own
 _UP_TO_DATE = ROOT / "build" / "swift"  # of the package manager, which compiles what has changed
 
 # In the order in which they import each other.
-_DECLARED = ("CoreVideo", "CoreML", "CoreGraphics", "ImageIO", "ExecuTorch", "UIKit", "AVFoundation", "Photos", "SwiftUI", "PhotosUI")
+_DECLARED = (
+    "CoreVideo",
+    "CoreML",
+    "CoreGraphics",
+    "ImageIO",
+    "ExecuTorch",
+    "UIKit",
+    "AVFoundation",
+    "Photos",
+    "SwiftUI",
+    "PhotosUI",
+)
 _PARTS = (
     ("EdgeClipCore", ("EdgeClipKit/Sources/EdgeClipCore",)),
     ("EdgeClipKit", ("EdgeClipKit/Sources/EdgeClipKit",)),
@@ -64,7 +75,9 @@ def package(action: str, *arguments: str, **variables: str | Path) -> subprocess
 
 def sources(folder: Path = APP) -> list[Path]:
     """All Swift files below a folder but those that a build has made."""
-    return sorted(path for path in folder.rglob("*.swift") if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    return sorted(
+        path for path in folder.rglob("*.swift") if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
 
 
 def parse(files: Sequence[Path]) -> str:
@@ -91,7 +104,17 @@ def type_check(out: Path, *only: str) -> str:
 
 def _module(name: str, files: Sequence[Path], out: Path) -> str:
     """Compile files to a module without its code."""
-    compiler = ("swiftc", "-emit-module", "-wmo", "-enable-testing", "-parse-as-library", "-swift-version", "5", "-module-name", name)
+    compiler = (
+        "swiftc",
+        "-emit-module",
+        "-wmo",
+        "-enable-testing",
+        "-parse-as-library",
+        "-swift-version",
+        "5",
+        "-module-name",
+        name,
+    )
     return _said(swift(*compiler, "-I", out, "-o", out / f"{name}.swiftmodule", *files))
 
 
