@@ -497,7 +497,7 @@ def test_references_and_the_original_are_labelled(tiny_bundle):
 
 def test_what_cannot_run_here_is_said(tiny_bundle):
     bundle = Bundle.open(tiny_bundle)
-    with pytest.raises(UsageError, match="known: executorch, coreml, mil, torch"):
+    with pytest.raises(UsageError, match="known: executorch, coreml, mil, coreai, torch"):
         plan(bundle, ("quantum",), (1,))
     only = Bundle(bundle.path, structs.replace(bundle.manifest, artifacts=bundle.manifest.artifacts[:0]))
     with pytest.raises(UsageError, match="holds no artifact"):

@@ -126,7 +126,7 @@ def test_noise_and_references_are_said(cli, known, bundle_copy):
     known.found = profile_of(measured(10.0, noisy=("the later half took +9 %",)), measured(90.0, reference=True, runtime="mil"))
     result = cli("profile", bundle_copy)
     assert "noisy: the later half took +9 %" in result.out
-    assert "executorch/xnnpack fp32 image in mil 1 thread: a reference" in result.out
+    assert "executorch/xnnpack fp32 image in mil 1 thread: our ML Program interpreter" in result.out
 
 
 def test_an_estimate_says_so_and_has_a_range(cli, known, bundle_copy):
