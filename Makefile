@@ -46,11 +46,8 @@ $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet -e ".[photos]"
 	touch $@
 
-# Core AI's packages exist for some systems only; without them its tests are skipped.
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet -e ".[dev,coreai]" 2>$(VENV)/coreai.log \
-	  || { echo "no Core AI for this Python or system ($(VENV)/coreai.log): its tests are skipped"; \
-	       $(BIN)/python -m pip install --quiet -e ".[dev]"; }
+	$(BIN)/python -m pip install --quiet -e ".[dev]"
 	touch $@ $(VENV)/.demo
 
 clean:
