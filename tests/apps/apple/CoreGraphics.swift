@@ -1,4 +1,4 @@
-import Foundation
+@_exported import Foundation
 @_exported import CoreVideo
 public enum CGColorSpaceModel: Int { case rgb }
 public final class CGColorSpace { public static let sRGB: CFString = "s"; public init?(name: CFString) {}; public var model: CGColorSpaceModel { .rgb }; public var supportsOutput: Bool { true } }

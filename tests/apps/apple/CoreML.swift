@@ -1,4 +1,4 @@
-import Foundation
+@_exported import Foundation
 @_exported import CoreVideo
 public enum MLComputeUnits: Int, Sendable { case cpuOnly, cpuAndGPU, all, cpuAndNeuralEngine }
 public class MLModelConfiguration { public init() {}; public var computeUnits: MLComputeUnits = .all }

@@ -1,4 +1,4 @@
-import Foundation
+@_exported import Foundation
 public typealias CFDictionary = NSDictionary
 public typealias CFAllocator = NSObject
 public typealias CFString = NSString

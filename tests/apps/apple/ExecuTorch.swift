@@ -1,4 +1,4 @@
-import Foundation
+@_exported import Foundation
 public enum DataType { case float, int }
 public protocol Scalar { static var dataType: DataType { get } }
 extension Float: Scalar { public static var dataType: DataType { .float } }

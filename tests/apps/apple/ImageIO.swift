@@ -1,4 +1,4 @@
-import Foundation
+@_exported import Foundation
 @_exported import CoreGraphics
 public typealias CFData = NSData
 public final class CGImageSource {}

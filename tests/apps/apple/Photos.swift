@@ -1,4 +1,4 @@
-import Foundation
+@_exported import Foundation
 @_exported import UIKit
 
 public enum PHAuthorizationStatus: Sendable { case notDetermined, restricted, denied, authorized, limited }
@@ -7,6 +7,10 @@ public final class PHPhotoLibrary {
     public class func requestAuthorization(for level: PHAccessLevel) async -> PHAuthorizationStatus { .authorized }
 }
 public enum PHAssetMediaType: Sendable { case image }
+// Apple's, in place of that of Linux, which has no keys.
+public final class NSSortDescriptor {
+    public init(key: String?, ascending: Bool) {}
+}
 public final class PHFetchOptions {
     public init() {}
     public var sortDescriptors: [NSSortDescriptor]?

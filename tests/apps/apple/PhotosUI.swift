@@ -1,4 +1,4 @@
-import Foundation
+@_exported import Foundation
 @_exported import SwiftUI
 
 public struct PHPickerFilter: Sendable {

@@ -1,4 +1,4 @@
-import Foundation
+@_exported import Foundation
 @_exported import Observation
 @_exported import UIKit
 

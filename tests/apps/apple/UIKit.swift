@@ -1,4 +1,4 @@
-import Foundation
+@_exported import Foundation
 @_exported import CoreGraphics
 
 @MainActor open class UIView {
