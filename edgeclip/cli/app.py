@@ -74,6 +74,9 @@ def _print(result: AppResult) -> None:
         click.echo(f"  {artifact.label}: {artifact.path}, {artifact.size_bytes / 1e6:.1f} MB")
     for artifact, reason in selection.left_out:
         click.echo(f"  left out {artifact.label}: {reason}")
+    first = selection.artifacts[0].target
+    if len({artifact.tower for artifact in selection.artifacts}) < len(selection.artifacts):
+        click.echo(f"  the app runs {first}; --target {first} leaves the others out")
     for path in result.removed:
         click.echo(f"removed {path}: the templates have it no more")
     for path in result.edited:

@@ -35,6 +35,7 @@ def test_an_app_is_made_and_updated(cli, bundle, tmp_path, platform):
     assert f"{load_platform(platform).title} app made" in made.out
     assert "warning: the weights of tinyclip-demo are under A licence: no commercial use" in made.err
     assert "next, in the app's folder:" in made.out
+    assert ("the app runs coreml; --target coreml leaves the others out" in made.out) == (platform == "ios")
     (app / EDITED[platform]).write_text("mine")
     again = cli("app", platform, bundle, "--out", app)
     assert "app updated, 0 files written" in again.out
