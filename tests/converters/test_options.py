@@ -71,7 +71,7 @@ def test_classify_needs_both_towers(cli, tmp_path):
     convert(MODEL, [TargetOptions("coreml", layout="plain")], out, towers=("text",))
     result = cli("classify", out, picture, "--labels", "red,blue")
     assert result.status == 2
-    assert "can run none of its artifacts (coreml fp16 text)" in result.error
+    assert "has no image tower (it holds coreml fp16 text)" in result.error
 
 
 @pytest.mark.slow

@@ -32,6 +32,7 @@ pytestmark = pytest.mark.slow
 
 _MODELS = ("tinyclip-demo", "mobileclip-demo")
 _SAMPLES = 4
+_REALISATIONS = 8  # of float32's noise, one is measured; another order of sums may be so much further from the exact value
 
 
 class _Exported(NamedTuple):
@@ -150,7 +151,7 @@ def test_agrees_with_torch(made: _Made) -> None:
     wanted = made.exported.embeddings
     assert (wanted @ wanted.T).min() < 0.8  # inputs are told apart, so agreeing means something
     if made.scheme == "fp32":
-        tolerance = max(1e-6, 2 * made.exported.noise)
+        tolerance = max(1e-6, _REALISATIONS * made.exported.noise)
         assert tolerance < 2e-5
         np.testing.assert_allclose(_run(made, "fp32"), wanted, atol=tolerance, rtol=0)
         return
