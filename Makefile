@@ -31,7 +31,7 @@ test-fast: $(VENV)/.dev
 	$(PYTEST) -m "not slow"
 
 models: $(VENV)/.dev
-	$(BIN)/python benchmarks/models.py --max-millions 100 --fresh
+	$(BIN)/python benchmarks/models.py --max-millions 100 --fresh --jobs 2
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -4,18 +4,20 @@
 Each model is converted to fp16 Core ML and fp32 ExecuTorch with live generated weights (the demo models with their own),
 verified (the large ones with six pictures and eight texts), and made to classify drawn pictures in every runtime, whose
 cosines have to be the original's. Each step is the command line in a process of its own. Results are kept after each model,
-and a model that has one is not done again; exit status 1 if any step failed. `--readme` puts the
-table between the file's markers. `--target coreai` does so for that target, in several schemes (`models_coreai.py`).
+and a model that has one is not done again; exit status 1 if any step failed. `--jobs N` takes N models at once, each on its
+share of the cores. `--readme` puts the table between the file's markers. `--target coreai` does so for that target, in several schemes (`models_coreai.py`).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,18 +55,21 @@ def main() -> None:
     parser.add_argument("--target", choices=list(_MEASURED), default="phones", help="phones: Core ML and ExecuTorch (default)")
     parser.add_argument("--results", type=Path, help="default: build/models.json, for coreai build/models_coreai.json")
     parser.add_argument("--fresh", action="store_true", help="forget earlier results")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="models at once (default: 1)")
     args = parser.parse_args()
     measured = _MEASURED[args.target]
     args.results = args.results or measured.results
     chosen = [MODELS[name] for name in args.models] or list(MODELS.values())
     chosen = [spec for spec in chosen if args.max_millions is None or _millions(spec) <= args.max_millions]
     results: dict[str, Any] = json.loads(args.results.read_text()) if args.results.exists() and not args.fresh else {}
-    for spec in sorted(chosen, key=_millions):
-        if spec.name not in results or results[spec.name]["failed"]:
-            results[spec.name] = _checked(spec, measured)
-            args.results.parent.mkdir(parents=True, exist_ok=True)
-            args.results.write_text(json.dumps(results, indent=1))
-        print(spec.name, json.dumps(results[spec.name]), flush=True)
+    wanted = [spec for spec in sorted(chosen, key=_millions) if results.get(spec.name, {"failed": "not run"})["failed"]]
+    started = time.perf_counter()
+    for spec, found in _in_turn(wanted, measured, args.jobs):
+        results[spec.name] = found
+        args.results.parent.mkdir(parents=True, exist_ok=True)
+        args.results.write_text(json.dumps(results, indent=1))
+        print(spec.name, json.dumps(found), flush=True)
+    print(f"{len(wanted)} models in {(time.perf_counter() - started) / 60:.1f} minutes")
     done = {spec.name: results[spec.name] for spec in MODELS.values() if spec.name in results}
     table = "\n".join(measured.lines(done))
     print(table)
@@ -73,6 +78,16 @@ def main() -> None:
     failed = [spec.name for spec in chosen if results[spec.name]["failed"]]
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
+
+
+def _in_turn(specs: list[ModelSpec], measured: Measured, jobs: int) -> Iterator[tuple[ModelSpec, dict[str, Any]]]:
+    """Each with what was found, as soon as it is."""
+    if jobs > 1:
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))  # of the steps
+    with ThreadPoolExecutor(jobs) as pool:
+        pending = {pool.submit(_checked, spec, measured): spec for spec in specs}
+        for future in as_completed(pending):
+            yield pending[future], future.result()
 
 
 def _millions(spec: ModelSpec) -> float:
