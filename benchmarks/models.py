@@ -5,7 +5,8 @@ Each model is converted to fp16 Core ML and fp32 ExecuTorch with live generated 
 verified (the large ones with six pictures and eight texts), and made to classify drawn pictures in every runtime, whose
 cosines have to be the original's. Each step is the command line in a process of its own. Results are kept after each model,
 and a model that has one is not done again; exit status 1 if any step failed. `--jobs N` takes N models at once, each on its
-share of the cores. `--readme` puts the table between the file's markers. `--target coreai` does so for that target, in several schemes (`models_coreai.py`).
+share of the cores. `--readme` puts the table between the file's markers. `--target coreai` does so for that target, in
+several schemes (`models_coreai.py`).
 """
 
 from __future__ import annotations
