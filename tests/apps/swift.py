@@ -91,19 +91,19 @@ def type_check(out: Path, *only: str) -> str:
     resources = out / "Resources.swift"
     resources.write_text(_RESOURCES, "utf-8")
     for name in _DECLARED:
-        if said := _module(name, [APPLE / f"{name}.swift"], out):
+        if said := module(name, [APPLE / f"{name}.swift"], out):
             return said
     for name, folders in _PARTS:
         files = [path for folder in folders for path in sources(APP / folder)]
-        if said := _module(name, [*files, resources] if name == "EdgeClipCore" else files, out):
+        if said := module(name, [*files, resources] if name == "EdgeClipCore" else files, out):
             return said
         if name in (only or ("EdgeClipDemoTests",)):
             break
     return ""
 
 
-def _module(name: str, files: Sequence[Path], out: Path) -> str:
-    """Compile files to a module without its code."""
+def module(name: str, files: Sequence[Path], out: Path) -> str:
+    """What the compiler has against files as a module, whose declarations it writes to `out`; empty where all is right."""
     compiler = (
         "swiftc",
         "-emit-module",

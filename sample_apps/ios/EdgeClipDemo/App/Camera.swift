@@ -3,7 +3,7 @@ import EdgeClipCore
 import EdgeClipKit
 import SwiftUI
 
-/// The back camera. Frames that come while one is being worked on are dropped.
+/// The back camera. It runs while somebody asks for frames; those that come while one is being worked on are dropped.
 final class Camera: NSObject, @unchecked Sendable {
     /// One frame, upright.
     struct Frame: @unchecked Sendable {  // nobody writes to it
@@ -17,37 +17,39 @@ final class Camera: NSObject, @unchecked Sendable {
     let session = AVCaptureSession()
     private let queue = DispatchQueue(label: "dev.edgeclip.camera")  // of everything below
     private var isConfigured = false
-    private var continuation: AsyncStream<Frame>.Continuation?
+    private var current: (turn: UUID, frames: AsyncStream<Frame>.Continuation)?
 
     /// Asks for permission the first time. Throws in words for the user.
-    func start() async throws {
+    func prepare() async throws {
         guard await AVCaptureDevice.requestAccess(for: .video) else {
             throw EdgeClipError.input("The app may not use the camera. Allow it in Settings, or choose a photo.")
         }
         try await withCheckedThrowingContinuation { (done: CheckedContinuation<Void, any Error>) in
-            queue.async {
-                done.resume(with: Result { try self.configure() })
-                if self.isConfigured { self.session.startRunning() }
-            }
+            queue.async { done.resume(with: Result { try self.configure() }) }
         }
     }
 
-    func stop() {
-        queue.async {
-            self.continuation?.finish()
-            self.continuation = nil
-            self.session.stopRunning()
-        }
-    }
-
-    /// Frames until the task that asks for them is cancelled, or `stop`.
+    /// Frames until the task that asks for them is cancelled, or another one asks.
     func frames() -> AsyncStream<Frame> {
         AsyncStream(bufferingPolicy: .bufferingNewest(1)) { continuation in
-            queue.async {
-                self.continuation?.finish()
-                self.continuation = continuation
-            }
+            let turn = UUID()
+            continuation.onTermination = { _ in self.queue.async { self.end(turn) } }
+            queue.async { self.begin(turn, continuation) }
         }
+    }
+
+    private func begin(_ turn: UUID, _ frames: AsyncStream<Frame>.Continuation) {
+        let previous = current
+        current = (turn, frames)
+        previous?.frames.finish()
+        session.startRunning()
+    }
+
+    /// An earlier turn's end does not stop a later one.
+    private func end(_ turn: UUID) {
+        guard current?.turn == turn else { return }
+        current = nil
+        session.stopRunning()
     }
 
     private func configure() throws {
@@ -77,7 +79,7 @@ final class Camera: NSObject, @unchecked Sendable {
 extension Camera: AVCaptureVideoDataOutputSampleBufferDelegate {
     func captureOutput(_ output: AVCaptureOutput, didOutput sampleBuffer: CMSampleBuffer, from connection: AVCaptureConnection) {
         guard let buffer = CMSampleBufferGetImageBuffer(sampleBuffer) else { return }
-        continuation?.yield(Frame(buffer: buffer))
+        current?.frames.yield(Frame(buffer: buffer))
     }
 }
 

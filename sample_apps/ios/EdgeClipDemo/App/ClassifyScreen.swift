@@ -40,15 +40,13 @@ private struct ClassifyView: View {
         }
         .padding()
         .task(id: labels) { await prepare() }
-        .task(id: Job(photo: chosen, labels: labels, isReady: classifier != nil)) { await run() }
-        .onDisappear { camera.stop() }
+        .task(id: Job(photo: chosen, labels: classifier?.labels)) { await run() }
     }
 
     /// Another one of these starts the work anew, and ends what is going on.
     private struct Job: Equatable {
         let photo: PhotosPickerItem?
-        let labels: String
-        let isReady: Bool
+        let labels: [String]?
     }
 
     private func prepare() async {
@@ -64,7 +62,7 @@ private struct ClassifyView: View {
             }
         } catch is CancellationError {
         } catch {
-            message = error.localizedDescription
+            (classifier, answer, message) = (nil, nil, error.localizedDescription)
         }
     }
 
@@ -72,24 +70,24 @@ private struct ClassifyView: View {
         guard let classifier else { return }
         do {
             if let chosen {
-                camera.stop()
                 guard let file = try await chosen.loadTransferable(type: Data.self) else { return }
-                await show(try Picture(file: file), classifier)
+                await show(classifier) { try Picture(file: file) }
             } else {
-                try await camera.start()
-                for await frame in camera.frames() { await show(try frame.picture(), classifier) }
+                try await camera.prepare()
+                for await frame in camera.frames() { await show(classifier) { try frame.picture() } }
             }
         } catch {
-            message = error.localizedDescription
+            if !Task.isCancelled { message = error.localizedDescription }
         }
     }
 
-    private func show(_ picture: Picture, _ classifier: Classifier) async {
+    /// Says what is in a picture, unless by then something else is to be shown.
+    private func show(_ classifier: Classifier, _ read: @Sendable () throws -> Picture) async {
         do {
-            answer = try await classifier.classify(picture)
-            message = nil
+            let found = try await classifier.classify(read)
+            if !Task.isCancelled { (answer, message) = (found, nil) }
         } catch {
-            message = error.localizedDescription
+            if !Task.isCancelled { (answer, message) = (nil, error.localizedDescription) }
         }
     }
 }

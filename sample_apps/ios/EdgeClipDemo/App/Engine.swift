@@ -82,6 +82,11 @@ struct LoadedModel: Sendable {
         return TextSide(artifact: artifact, encoder: encoder, tokenizer: tokenizer)
     }
 
+    /// What the bundle's golden file asks of this device.
+    func selfTest() async throws -> SelfTest {
+        SelfTest(manifest: bundle.manifest, golden: try bundle.golden())
+    }
+
     /// A picture of any size to its embedding.
     func embedding(of picture: Picture) async throws -> [Float] {
         try await image.embedding(of: bundle.manifest.image.pixels(of: picture))

@@ -16,8 +16,12 @@ actor PhotoIndex {
     private var index: EmbeddingIndex
     private var known: Set<String>
 
-    /// Opens the model's index in the app's own folder, or makes one.
-    init(_ model: LoadedModel) throws {
+    /// Opens the model's index in the app's own folder, or makes one. Not on the main thread: it may hold a hundred thousand photos.
+    static func open(_ model: LoadedModel) async throws -> PhotoIndex {
+        try PhotoIndex(model)
+    }
+
+    private init(_ model: LoadedModel) throws {
         let embedding = model.bundle.manifest.embedding
         // Its own for each embedding space: another model starts another index.
         let name = embedding.spaceID.map { $0.isLetter || $0.isNumber ? String($0) : "-" }.joined()

@@ -60,8 +60,10 @@ private struct SearchView: View {
     }
 
     private func open() async {
+        guard index == nil else { return }
         do {
-            let opened = try PhotoIndex(model)
+            let opened = try await PhotoIndex.open(model)
+            guard index == nil else { return }  // it has one writer
             index = opened
             if await opened.count == 0 { message = "Index your photos first. It can be stopped and goes on where it was." }
         } catch {
@@ -85,7 +87,9 @@ private struct SearchView: View {
         guard let index, !query.trimmingCharacters(in: .whitespaces).isEmpty else { return }
         do {
             try await Task.sleep(for: .milliseconds(250))  // until typing stops
-            hits = try await index.search(text.embedding(of: query), count: Self.shown)
+            let found = try await index.search(text.embedding(of: query), count: Self.shown)
+            try Task.checkCancellation()
+            hits = found
             message = hits.isEmpty ? "No photos are indexed." : nil
         } catch is CancellationError {
         } catch {

@@ -40,10 +40,11 @@ private struct SelfTestView: View {
         defer { isRunning = false }
         (results, message) = ([], nil)
         do {
-            let test = SelfTest(manifest: model.bundle.manifest, golden: try model.bundle.golden())
-            results.append(await test.run(model.image, artifact: model.imageArtifact))
+            let test = try await model.selfTest()
+            let image = await test.run(model.image, artifact: model.imageArtifact)
+            results = [image]
             if let text = model.text {
-                results.append(await test.run(text.encoder, tokenizer: text.tokenizer, artifact: text.artifact))
+                results = [image, await test.run(text.encoder, tokenizer: text.tokenizer, artifact: text.artifact)]
             }
         } catch {
             message = error.localizedDescription

@@ -7,8 +7,7 @@ import XCTest
 final class GoldenTests: XCTestCase {
     func testImageTower() async throws {
         let model = try await LoadedModel.load()
-        let test = try selfTest(of: model)
-        let result = await test.run(model.image, artifact: model.imageArtifact)
+        let result = try await model.selfTest().run(model.image, artifact: model.imageArtifact)
         XCTAssertTrue(result.passed, "\(result.failures)")
         XCTAssertGreaterThan(result.count, 0)
     }
@@ -16,8 +15,7 @@ final class GoldenTests: XCTestCase {
     func testTextTower() async throws {
         let model = try await LoadedModel.load()
         guard let text = model.text else { throw XCTSkip("the bundle has no text tower") }
-        let test = try selfTest(of: model)
-        let result = await test.run(text.encoder, tokenizer: text.tokenizer, artifact: text.artifact)
+        let result = try await model.selfTest().run(text.encoder, tokenizer: text.tokenizer, artifact: text.artifact)
         XCTAssertTrue(result.passed, "\(result.failures)")
         XCTAssertGreaterThan(result.count, 0)
     }
@@ -30,9 +28,5 @@ final class GoldenTests: XCTestCase {
         XCTAssertEqual(manifest.embedding.dim, BundleInfo.embeddingDim)
         XCTAssertEqual(manifest.image.size, BundleInfo.imageSize)
         XCTAssertEqual(model.imageArtifact.path, BundleInfo.imageArtifact)
-    }
-
-    private func selfTest(of model: LoadedModel) throws -> SelfTest {
-        SelfTest(manifest: model.bundle.manifest, golden: try model.bundle.golden())
     }
 }

@@ -162,7 +162,7 @@ public struct EmbeddingIndex: Sendable {
 
     /// Adds rows behind the others. All of them are in the index when this returns, or, after an error or a crash, none.
     ///
-    /// One writer at a time; readers need not stop.
+    /// One writer at a time, and an index that another one has changed meanwhile is an error; readers need not stop.
     public mutating func append(_ entries: [(id: String, embedding: [Float])]) throws {
         var rows = Data(), newScales: [Float] = [], lines = Data()
         for (id, embedding) in entries {
@@ -176,6 +176,9 @@ public struct EmbeddingIndex: Sendable {
             rows.append(contentsOf: row)
             newScales.append(scale)
             lines.append(contentsOf: Array(id.utf8) + [UInt8(ascii: "\n")])
+        }
+        guard try Header(in: folder).rows == count else {
+            throw EdgeClipError.store("\(folder.path): was changed since it was opened; open it again")
         }
         guard count + entries.count <= Self.limits.rows else { throw EdgeClipError.store("\(folder.path): is full") }
         let scaleBytes = newScales.flatMap { scale in withUnsafeBytes(of: scale.bitPattern.littleEndian, Array.init) }

@@ -16,7 +16,7 @@ public struct Scoring: Sendable, Equatable {
     }
 
     /// One score a label. Throws where there is no label, or a cosine is no number.
-    public func scores(cosines: [Float]) throws -> [Float] {
+    public func scores(cosines: [some BinaryFloatingPoint]) throws -> [Float] {
         guard !cosines.isEmpty else { throw EdgeClipError.input("there are no labels to score") }
         let logits = cosines.map { logitScale * Double($0) + (logitBias ?? 0) }
         guard logits.allSatisfy(\.isFinite) else {

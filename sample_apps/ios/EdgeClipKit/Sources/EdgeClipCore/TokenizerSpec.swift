@@ -14,6 +14,11 @@ public struct TokenizerSpec: Sendable, Equatable {
     public let vocabSize: Int
     public let clean: Cleaning
 
+    /// json: what a manifest has at `text`; file: its name for messages.
+    public init(_ json: Data, file: String) throws {
+        self = try Fields.read(json, of: file, EdgeClipError.bundle, TokenizerSpec.init(fields:))
+    }
+
     init(fields: inout Fields) throws {
         kind = try fields.word("tokenizer")
         contextLength = try fields.integer("context_length", in: 3...4096)

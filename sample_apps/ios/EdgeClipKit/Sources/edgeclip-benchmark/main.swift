@@ -1,4 +1,6 @@
-// How long the core takes: `swift run -c release edgeclip-benchmark BUNDLE`. Medians, milliseconds, one thread.
+// How long the core takes, in one thread: `swift run -c release edgeclip-benchmark VECTORS`.
+//
+// VECTORS: of `python -m tests.apps.vectors --out VECTORS`, from where the tokenizers come. Prints medians of warm runs.
 
 import EdgeClipCore
 import Foundation
@@ -36,11 +38,23 @@ private struct Noise {
     }
 }
 
-private func benchmark(_ bundle: ModelBundle) throws {
-    var tokenizer = try bundle.tokenizer()
-    try report("loading the tokenizer") { tokenizer = try bundle.tokenizer() }
-    let texts = prompts()
-    try report("tokenizing \(texts.count) prompts") { for text in texts { _ = try tokenizer.ids(text) } }
+/// SentencePiece as SigLIP's, of so many pieces; bundles that tests have are CLIP's.
+private func sentencePiece(_ vectors: URL, _ name: String) throws -> any TextTokenizer {
+    let folder = vectors.appendingPathComponent("tokens"), file = "\(name).json"
+    let spec = try TokenizerSpec(Data(contentsOf: folder.appendingPathComponent(file)), file: file)
+    return try SentencePiece(Data(contentsOf: folder.appendingPathComponent("\(name)/spiece.model")), spec: spec)
+}
+
+private func tokenize(_ texts: [String], _ name: String, _ load: () throws -> any TextTokenizer) throws {
+    let tokenizer = try load()
+    try report("\(name): loading") { _ = try load() }
+    try report("\(name): \(texts.count) prompts") { for text in texts { _ = try tokenizer.ids(text) } }
+}
+
+private func benchmark(_ vectors: URL) throws {
+    let bundle = try ModelBundle(vectors.appendingPathComponent("bundle")), texts = prompts()
+    try tokenize(texts, "CLIP BPE, 49408 tokens") { try bundle.tokenizer() }
+    try tokenize(texts, "SentencePiece, 32000 pieces") { try sentencePiece(vectors, "sentencepiece-bytes") }
 
     let photo = try Picture(width: 4032, height: 3024, rgb: [UInt8](repeating: 128, count: 4032 * 3024 * 3))
     report("preprocessing a picture of 12 megapixels") { _ = bundle.manifest.image.pixels(of: photo) }
@@ -59,11 +73,11 @@ private func benchmark(_ bundle: ModelBundle) throws {
 }
 
 guard CommandLine.arguments.count == 2 else {
-    FileHandle.standardError.write(Data("usage: edgeclip-benchmark BUNDLE\n".utf8))
+    FileHandle.standardError.write(Data("usage: edgeclip-benchmark VECTORS\n".utf8))
     exit(2)
 }
 do {
-    try benchmark(ModelBundle(URL(fileURLWithPath: CommandLine.arguments[1], isDirectory: true)))
+    try benchmark(URL(fileURLWithPath: CommandLine.arguments[1], isDirectory: true))
 } catch {
     FileHandle.standardError.write(Data("error: \(error.localizedDescription)\n".utf8))
     exit(2)

@@ -56,7 +56,7 @@ final class HostileTests: XCTestCase {
 
     private static func tokenizer(_ folder: URL) throws -> any TextTokenizer {
         let content = { (name: String) in try Data(contentsOf: folder.appendingPathComponent(name)) }
-        let spec = try Fields.read(content("spec.json"), of: "spec.json", EdgeClipError.bundle, TokenizerSpec.init(fields:))
+        let spec = try TokenizerSpec(content("spec.json"), file: "spec.json")
         switch spec.kind {
         case .clipBpe: return try ClipBpe(vocab: content("vocab.json"), merges: content("merges.txt"), spec: spec)
         case .sentencePiece: return try SentencePiece(content("spiece.model"), spec: spec)

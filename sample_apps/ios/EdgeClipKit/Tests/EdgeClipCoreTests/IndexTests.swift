@@ -55,6 +55,7 @@ final class IndexTests: XCTestCase {
         XCTAssertEqual(try again.search([0, 0, 1], count: 1).first?.id, "three")
         XCTAssertEqual(index.ids, ["one", "two"], "a copy keeps the rows it had")
         XCTAssertEqual(try index.search([0, 0, 1], count: 5).count, 2)
+        XCTAssertThrowsError(try index.append([("four", [1, 1, 0])]), "it would overwrite the third")
         XCTAssertEqual(try EmbeddingIndex(opening: folder, spaceID: "s", dim: 3).ids, ["one", "two", "three"])
     }
 

@@ -45,7 +45,7 @@ final class TokenTests: XCTestCase {
     }
 
     private func spec(_ name: String) throws -> TokenizerSpec {
-        try Fields.read(VectorFiles.data("tokens/\(name).json"), of: name, EdgeClipError.bundle, TokenizerSpec.init(fields:))
+        try TokenizerSpec(VectorFiles.data("tokens/\(name).json"), file: name)
     }
 
     private func compare(_ name: String, _ tokenizer: some TextTokenizer, _ encode: (CodePoints) -> [Int32]) throws {
