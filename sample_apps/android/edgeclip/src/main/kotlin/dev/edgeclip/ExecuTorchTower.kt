@@ -18,7 +18,8 @@ import org.pytorch.executorch.Tensor
  */
 internal class ExecuTorchTower(bundle: Bundle, private val artifact: Artifact, threads: Int) : Closeable {
     private val dim = bundle.manifest.dim
-    private val input = artifact.inputs.single()
+    private val input = artifact.inputs.singleOrNull()
+        ?: throw EdgeClipException.BadBundle("${artifact.label}: has ${artifact.inputs.size} inputs, and this app gives one")
     private val shape = LongArray(input.shape.size) { input.shape[it].toLong() }
     private val module: Module
 
