@@ -41,9 +41,10 @@ BELOW = (f"etc/java-{JAVA_MAJOR}-openjdk/", "usr/lib/jvm/", "usr/share/java/")
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 READY = "ready.json"
 KOTLINC = """#!/bin/sh
-# The compiler as its own script for bash starts it.
+# The compiler as its own script for bash starts it, but for Java's options: its runs are short, on machines of few cores.
 here=$(dirname "$0")
-exec "$here/../java/bin/java" -Xmx1g -cp "$here/../lib/kotlin-preloader.jar" org.jetbrains.kotlin.preloading.Preloader \\
+exec "$here/../java/bin/java" -Xmx1g -XX:TieredStopAtLevel=1 -XX:+UseSerialGC \\
+  -cp "$here/../lib/kotlin-preloader.jar" org.jetbrains.kotlin.preloading.Preloader \\
   -cp "$here/../lib/kotlin-compiler.jar" org.jetbrains.kotlin.cli.jvm.K2JVMCompiler -kotlin-home "$here/.." "$@"
 """
 

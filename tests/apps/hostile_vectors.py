@@ -357,6 +357,7 @@ _INDEX_DAMAGES: list[tuple[str, str, Callable[[Path], object]]] = [
     ("rows-more", "more rows than there are", _head(rows=304)),
     ("rows-negative", "rows below zero", _head(rows=-1)),
     ("rows-overflow", "rows by values that overflow", _head(rows=2**61, dim=8)),
+    ("rows-all", "more rows than fit into memory", _head(rows=2**31 - 1, dim=1)),
     ("rows-half", "half a row", _head(rows=1.5)),
     ("dim-zero", "rows of no values", _head(dim=0)),
     ("dim-huge", "rows of 2^40 values", _head(dim=2**40)),

@@ -18,6 +18,7 @@ APP = ROOT / "sample_apps" / "android"
 STUBS = Path(__file__).resolve().parent / "kotlin_stubs"
 LIBRARY = APP / "edgeclip" / "src"
 CORE = LIBRARY / "main" / "kotlin" / "dev" / "edgeclip" / "core"
+NEEDS_ANDROID = [*sorted(CORE.parent.glob("*.kt")), APP / "demo" / "src"]
 RESOURCES = LIBRARY / "main" / "resources"
 CORE_TESTS = LIBRARY / "test" / "kotlin"
 SETUP = "python scripts/setup_kotlin.py"
@@ -43,14 +44,15 @@ class Toolchain:
         command = [self.root / "bin" / "kotlinc", *sources, "-d", out, "-jvm-target", "17", "-Werror", *options]
         return _run([str(part) for part in command])
 
-    def type_check(self, sources: Sequence[Path], out: Path) -> list[str]:
+    def type_check(self, sources: Sequence[Path], core: Path, out: Path) -> list[str]:
         """What the compiler has to say of an app's sources, beside declarations of what they call; nothing if all is well.
 
-        Compose's own rules are checked too, by its plugin. That stops at the missing runtime, once all sources are checked.
+        core: its classes; the sources may use what is internal to them, as in one module. Compose's own rules are checked too,
+        by its plugin, which stops at the missing runtime, once all sources are checked.
         """
         plugin = self.root / "lib" / "compose-compiler-plugin.jar"
-        path = self.jars("kotlinx-coroutines-core-jvm", "junit4")
-        done = self.compile([STUBS, *sources], out, "-cp", path, f"-Xplugin={plugin}")
+        path = os.pathsep.join([str(core), self.jars("kotlinx-coroutines-core-jvm", "junit4")])
+        done = self.compile([STUBS, *sources], out, "-cp", path, f"-Xfriend-paths={core}", f"-Xplugin={plugin}")
         found = [line for line in done.stderr.splitlines() if _DIAGNOSTIC.search(line)]
         assert found or _NO_RUNTIME in done.stderr, done.stderr[-4000:]
         return found

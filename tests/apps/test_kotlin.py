@@ -9,7 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
+from benchmarks import kotlin_core
 from tests.apps import kotlin
 from tests.apps.kits import compare_images, compare_index
 
@@ -34,10 +36,17 @@ def _tools() -> kotlin.Toolchain:
 
 @pytest.fixture(scope="module")
 def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The core and its tests, compiled together. They see nothing but the standard libraries and JUnit."""
-    out = tmp_path_factory.mktemp("kotlin") / "classes"
-    done = _tools().compile([kotlin.CORE, kotlin.CORE_TESTS], out, "-cp", _tools().jars("junit4"))
-    assert done.returncode == 0, f"the core does not compile:\n{done.stderr}"
+    """The core, its tests and its benchmark, compiled together by the first worker that wants them.
+
+    They see nothing but the standard libraries and JUnit.
+    """
+    own = tmp_path_factory.getbasetemp()
+    out = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "kotlin-classes"
+    with FileLock(out.with_suffix(".lock")):
+        if not out.exists():
+            sources = [kotlin.CORE, kotlin.CORE_TESTS, kotlin_core.SOURCE]
+            done = _tools().compile(sources, out, "-cp", _tools().jars("junit4"))
+            assert done.returncode == 0, f"the core does not compile:\n{done.stderr}"
     return out
 
 
@@ -70,26 +79,31 @@ def _without_frames(done: subprocess.CompletedProcess[str]) -> str:
 
 @pytest.mark.slow
 @needs_kotlin
-def test_app_type_checks(tmp_path: Path) -> None:
-    """The parts that need Android, against declarations of what they use of it."""
-    sources = [kotlin.LIBRARY / "main" / "kotlin", kotlin.APP / "demo" / "src"]
-    assert not _tools().type_check(sources, tmp_path / "classes")
+@pytest.mark.parametrize("part", kotlin_core.PARTS)
+def test_core_is_measured(classes: Path, app_vectors: Path, part: str) -> None:
+    """Each part of the benchmark runs, here on little."""
+    times = kotlin_core.measure(_tools(), classes, app_vectors, part, runs=2, rows=100)
+    assert min(times.first_ms, times.best_ms, times.median_ms) > 0
 
 
 @pytest.mark.slow
 @needs_kotlin
-def test_type_check_sees_mistakes(tmp_path: Path) -> None:
-    """A misspelled method, a wrong type and a composable called from an ordinary function fail it."""
-    source = tmp_path / "Wrong.kt"
-    source.write_text(
+def test_app_type_checks(classes: Path, tmp_path: Path) -> None:
+    """The parts that need Android, against declarations of what they use of it.
+
+    Beside them a misspelled method, a wrong type and a composable called from an ordinary function, which it has to see.
+    """
+    wrong = tmp_path / "Wrong.kt"
+    wrong.write_text(
         "import android.graphics.Bitmap\n"
         "fun a(bitmap: Bitmap) = bitmap.getPixel(0, 0)\n"
         'fun b(bitmap: Bitmap) = bitmap.getPixels(IntArray(1), "0", 0, 0, 0, 0, 0)\n'
         'fun c() = androidx.compose.material3.Text("c")\n',
         "utf-8",
     )
-    found = _tools().type_check([source], tmp_path / "classes")
-    assert {line.partition("Wrong.kt:")[2][:1] for line in found} == {"2", "3", "4"}
+    found = _tools().type_check([*kotlin.NEEDS_ANDROID, wrong], classes, tmp_path / "out")
+    assert not [line for line in found if wrong.name not in line]
+    assert {line.partition(f"{wrong.name}:")[2][:2] for line in found} == {"2:", "3:", "4:"}
 
 
 @pytest.mark.parametrize("path", kotlin.kotlin_files(kotlin.CORE), ids=lambda path: path.stem)

@@ -10,6 +10,7 @@ class Bitmap {
     val width: Int get() = TODO()
     val height: Int get() = TODO()
     fun getPixels(pixels: IntArray, offset: Int, stride: Int, x: Int, y: Int, width: Int, height: Int): Unit = TODO()
+    fun recycle(): Unit = TODO()
 }
 
 class ImageDecoder {

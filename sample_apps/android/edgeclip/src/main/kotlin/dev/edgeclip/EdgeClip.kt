@@ -10,7 +10,6 @@ import dev.edgeclip.core.Tokenizer
 import dev.edgeclip.core.Tower
 import dev.edgeclip.core.TowerReport
 import dev.edgeclip.core.UnicodeTables
-import dev.edgeclip.core.checkEmbedding
 import java.io.Closeable
 import java.io.File
 import kotlinx.coroutines.CoroutineDispatcher
@@ -42,7 +41,7 @@ class EdgeClip private constructor(
         val preprocess = bundle.manifest.image
         val tensor = preprocess.tensor(preprocess.pixels(picture))
         ensureActive()
-        image.run(tensor).also { checkEmbedding(it, bundle.manifest.dim) }
+        image.run(tensor)
     }
 
     /** A text's embedding, (D) of length 1. Throws [EdgeClipException]. */
@@ -79,7 +78,7 @@ class EdgeClip private constructor(
         if (text == null || tokenizer == null) {
             throw EdgeClipException.BadBundle("${bundle.manifest.model}: this app has no text tower")
         }
-        return text.run(tokenizer.encode(words)).also { checkEmbedding(it, bundle.manifest.dim) }
+        return text.run(tokenizer.encode(words))
     }
 
     /** Frees the towers, after what is running. */
@@ -99,19 +98,21 @@ class EdgeClip private constructor(
         suspend fun open(context: Context, assetFolder: String, threads: Int = 0): EdgeClip {
             val thread = Dispatchers.Default.limitedParallelism(1)
             val root = File(context.applicationContext.filesDir, "bundles")
-            return withContext(thread) {
-                val bundle = BundleInstaller(context.assets, root).install(assetFolder)
-                val readsTexts = bundle.manifest.artifacts.any { it.tower == Tower.TEXT }
-                val tokenizer = if (readsTexts) bundle.tokenizer(UnicodeTables.bundled) else null
-                val image = ExecuTorchTower(bundle, artifact(bundle, Tower.IMAGE), threads)
-                try {
-                    ensureActive()
-                    val text = if (readsTexts) ExecuTorchTower(bundle, artifact(bundle, Tower.TEXT), threads) else null
-                    EdgeClip(bundle, image, text, tokenizer, thread)
-                } catch (e: Throwable) {
-                    image.close()
-                    throw e
+            val loaded = mutableListOf<ExecuTorchTower>()
+            try {
+                return withContext(thread) {
+                    val bundle = BundleInstaller(context.assets, root).install(assetFolder)
+                    val readsTexts = bundle.manifest.artifacts.any { it.tower == Tower.TEXT }
+                    val tokenizer = if (readsTexts) bundle.tokenizer(UnicodeTables.bundled) else null
+                    fun load(tower: Tower): ExecuTorchTower {
+                        ensureActive()
+                        return ExecuTorchTower(bundle, artifact(bundle, tower), threads).also(loaded::add)
+                    }
+                    EdgeClip(bundle, load(Tower.IMAGE), if (readsTexts) load(Tower.TEXT) else null, tokenizer, thread)
                 }
+            } catch (e: Throwable) { // a caller that was cancelled gets nothing that it could close
+                loaded.forEach { it.close() }
+                throw e
             }
         }
 

@@ -6,14 +6,20 @@ import dev.edgeclip.core.EdgeClipException
 import dev.edgeclip.core.ImageEncoder
 import dev.edgeclip.core.TextEncoder
 import dev.edgeclip.core.Tower
+import dev.edgeclip.core.checkEmbedding
 import java.io.Closeable
 import org.pytorch.executorch.EValue
 import org.pytorch.executorch.Module
 import org.pytorch.executorch.Tensor
 
-/** One loaded tower. The file's hash is checked, and the file mapped: pages of weights are read as they are needed. */
+/**
+ * One loaded tower, from (1, 3, size, size) or (1, context_length) to an embedding (D) of length 1. The file's hash is checked, and
+ * the file mapped: pages of weights are read as they are needed.
+ */
 internal class ExecuTorchTower(bundle: Bundle, private val artifact: Artifact, threads: Int) : Closeable {
-    private val input = artifact.inputs.single()
+    private val dim = bundle.manifest.dim
+    private val input = artifact.inputs.singleOrNull()
+        ?: throw EdgeClipException.BadBundle("${artifact.label}: has ${artifact.inputs.size} inputs, and this app gives one")
     private val shape = LongArray(input.shape.size) { input.shape[it].toLong() }
     private val module: Module
 
@@ -30,8 +36,16 @@ internal class ExecuTorchTower(bundle: Bundle, private val artifact: Artifact, t
 
     fun run(ids: IntArray): FloatArray = run { Tensor.fromBlob(ids, shape) }
 
-    private fun run(tensor: () -> Tensor): FloatArray =
-        running("failed") { module.execute(artifact.method, EValue.from(tensor()))[0].toTensor().dataAsFloatArray }
+    private fun run(tensor: () -> Tensor): FloatArray {
+        val embedding =
+            running("failed") { module.execute(artifact.method, EValue.from(tensor()))[0].toTensor().dataAsFloatArray }
+        try {
+            checkEmbedding(embedding, dim)
+        } catch (e: EdgeClipException.BadInput) { // not the picture's or the text's fault
+            throw EdgeClipException.RuntimeFailed("${artifact.label}: ${e.message}", e)
+        }
+        return embedding
+    }
 
     /** The runtime throws its own RuntimeException, others for what it is given, and Errors where its library is missing. */
     private inline fun <T> running(what: String, block: () -> T): T = try {

@@ -27,7 +27,11 @@ fun ContentResolver.decodePicture(photo: Uri): Picture {
             decoder.setTargetSampleSize(sample)
             decoder.isUnpremultipliedRequired = sample == 1 // which the decoder cannot do together with scaling
         }
-        return bitmap.toPicture()
+        return try {
+            bitmap.toPicture()
+        } finally {
+            bitmap.recycle() // tens of megabytes, which would stay until the garbage collector comes by
+        }
     } catch (e: IOException) {
         throw EdgeClipException.BadInput("$photo: cannot be decoded (${e.message})")
     } catch (e: SecurityException) {

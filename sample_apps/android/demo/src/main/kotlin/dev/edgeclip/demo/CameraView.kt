@@ -42,5 +42,5 @@ fun CameraView(model: DemoViewModel, modifier: Modifier) {
 }
 
 private fun look(model: DemoViewModel, frame: ImageProxy) {
-    if (model.wantsFrame) model.label(frame.toBitmap().toPicture(orientationOf(frame.imageInfo.rotationDegrees)))
+    if (model.wantsFrame) model.look(frame.toBitmap().toPicture(orientationOf(frame.imageInfo.rotationDegrees)))
 }

@@ -65,7 +65,8 @@ class DemoViewModel(application: Application) : AndroidViewModel(application) {
     private val resolver = application.contentResolver
     private val index = PhotoIndex(File(application.filesDir, "photos.edgeindex"), resolver)
     @Volatile private var bank: LabelBank? = null
-    @Volatile private var labelling: Job? = null // begun by the camera too, on its own thread
+    @Volatile private var labelling: Job? = null // the camera's thread asks for it
+    private var naming: Job? = null
     private var indexing: Job? = null
     private var searching: Job? = null
     private var testing: Job? = null
@@ -84,7 +85,10 @@ class DemoViewModel(application: Application) : AndroidViewModel(application) {
 
     /** Scores pictures with these labels from now on. A label bank in the bundle takes their place. */
     fun setLabels(labels: List<String>) {
-        if (BundleInfo.labelBank == null) viewModelScope.launch { setBank { clip -> clip.labelBank(labels) } }
+        if (BundleInfo.labelBank != null) return
+        naming?.cancel()
+        if (labels == bank?.labels) return
+        naming = viewModelScope.launch { setBank { clip -> clip.labelBank(labels) } }
     }
 
     private suspend fun setBank(make: suspend (EdgeClip) -> LabelBank) {
@@ -92,6 +96,7 @@ class DemoViewModel(application: Application) : AndroidViewModel(application) {
             bank = make(clip() ?: return)
             _labels.value = LabelState()
         } catch (e: EdgeClipException) {
+            bank = null
             _labels.value = LabelState(why = e.message)
         }
     }
@@ -99,7 +104,10 @@ class DemoViewModel(application: Application) : AndroidViewModel(application) {
     /** Whether a frame of the camera would be looked at now; those that come in between are dropped. */
     val wantsFrame: Boolean get() = bank != null && labelling?.isActive != true
 
-    fun label(picture: Picture) = label { picture }
+    /** Labels a frame, on any thread. One that comes late does not take the place of a photo. */
+    fun look(frame: Picture) {
+        viewModelScope.launch { if (wantsFrame) label { frame } }
+    }
 
     fun label(photo: Uri) = label { withContext(Dispatchers.IO) { resolver.decodePicture(photo) } }
 
@@ -110,7 +118,8 @@ class DemoViewModel(application: Application) : AndroidViewModel(application) {
             try {
                 val picture = read()
                 val started = System.nanoTime()
-                val scores = bank?.classify(clip.embed(picture)) ?: return@launch
+                val embedding = clip.embed(picture) // after the labels, where those are being encoded
+                val scores = bank?.classify(embedding) ?: return@launch
                 _labels.value = LabelState(scores.take(SHOWN), (System.nanoTime() - started) / 1_000_000)
             } catch (e: EdgeClipException) {
                 _labels.value = LabelState(why = e.message)

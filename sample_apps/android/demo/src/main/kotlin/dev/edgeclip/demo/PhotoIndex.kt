@@ -27,12 +27,13 @@ class PhotoIndex(private val folder: File, private val resolver: ContentResolver
 
     /**
      * Adds the photos that are not in it, the newest first, and saves every [BATCH]; what was saved stays where this is
-     * cancelled. Photos that cannot be decoded are left out. [onPhoto]: how many are done, of how many.
+     * cancelled. Photos that cannot be decoded are left out; a damaged index is made anew. [onPhoto]: how many are done, of
+     * how many.
      */
     suspend fun update(clip: EdgeClip, onPhoto: (Int, Int) -> Unit) = writing.withLock {
         withContext(Dispatchers.IO) {
             val manifest = clip.bundle.manifest
-            val known = open(manifest)?.ids.orEmpty().toSet()
+            val known = openOrDelete(manifest)?.ids.orEmpty().toSet()
             val added = photos().filter { it.toString() !in known }
             try {
                 EmbeddingIndexWriter.open(folder, manifest.spaceId, manifest.dim).use { writer ->
@@ -64,7 +65,15 @@ class PhotoIndex(private val folder: File, private val resolver: ContentResolver
         null
     }
 
+    private fun openOrDelete(manifest: Manifest): EmbeddingIndex? = try {
+        open(manifest)
+    } catch (e: EdgeClipException.BadFile) {
+        folder.deleteRecursively()
+        null
+    }
+
     /** The index, unless there is none yet. One of another model's is of no use, and is deleted. */
+    @Synchronized
     private fun open(manifest: Manifest): EmbeddingIndex? {
         opened?.let { return it }
         if (!File(folder, EmbeddingIndex.INDEX).exists()) return null

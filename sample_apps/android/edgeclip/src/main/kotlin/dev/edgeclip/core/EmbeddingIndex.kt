@@ -77,8 +77,8 @@ class EmbeddingIndex private constructor(
         fun open(folder: File): EmbeddingIndex =
             reading(folder.path, EdgeClipException::BadFile) {
                 val state = IndexState.read(folder)
-                val scales = FloatArray(state.rows)
-                map(File(folder, SCALES), 4L * state.rows)?.asFloatBuffer()?.get(scales)
+                val stored = map(File(folder, SCALES), 4L * state.rows) // before there is an array for as many
+                val scales = FloatArray(state.rows).also { stored?.asFloatBuffer()?.get(it) }
                 if (scales.any { !(it > 0 && it.isFinite()) }) malformed("$SCALES: a scale is not a positive number")
                 val rows = map(File(folder, ROWS), state.rows.toLong() * state.dim)
                 EmbeddingIndex(state.spaceId, state.dim, firstLines(File(folder, IDS), state.rows), scales, rows)
