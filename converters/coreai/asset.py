@@ -7,15 +7,13 @@ the order of the program, and the date is left out, so that equal recipes give e
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from converters.coreai.metadata import write_metadata
-
-_CALLED = re.compile(r"@([\w.$-]+)")
+from edgeclip.reference.coreai_graph import CALLED
 
 
 def write_asset(program: Any, metadata: dict[str, str], path: Path) -> None:
@@ -50,14 +48,14 @@ def _name_functions(module: Any) -> None:
     with module.context:
         for function in module.body.operations:
             name = function.attributes["sym_name"].value
-            if "sym_visibility" in function.attributes:  # private: no app calls it
+            if "priv" in function.attributes:  # private: no app calls it
                 names[name] = f"{name.rpartition('_')[0]}_{len(names)}"
                 function.attributes["sym_name"] = StringAttr.get(names[name])
         for function in module.body.operations:
             for operation in function.regions[0].blocks[0].operations:
                 if "callee" in operation.attributes:
                     said = str(operation.attributes["callee"])
-                    renamed = _CALLED.sub(lambda match: f"@{names.get(match[1], match[1])}", said)
+                    renamed = CALLED.sub(lambda match: f"@{names.get(match[1], match[1])}", said)
                     operation.attributes["callee"] = Attribute.parse(renamed)
 
 

@@ -7,12 +7,15 @@ Core AI's reader is native code that aborts on a damaged file, so `read_graph` i
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
 MAX_OPERATIONS = 200_000  # of all functions of a file
+# In what a call says of its function, which is a parameter that may be computed: `#param.constant<@gelu_0> : !param.symbol`
+CALLED = re.compile(r"@([\w.$-]+)")
 
 
 class Value(Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,6 +88,13 @@ def _function(operation: Any) -> Function:
         if name == "constant":
             shaped = inner.results[0].type
             stored = math.ceil(math.prod(shaped.shape) * shaped.element_type.width / 8)
-        calls = inner.attributes["callee"].value if "callee" in inner.attributes else None
+        calls = _callee(inner.attributes["callee"]) if "callee" in inner.attributes else None
         nodes.append(Node(name, reads, tuple(value(result) for result in inner.results), stored, calls))
     return Function(arguments, tuple(nodes))
+
+
+def _callee(attribute: Any) -> str:
+    names: list[str] = CALLED.findall(str(attribute))
+    if len(names) != 1:
+        raise RuntimeError(f"it calls {str(attribute)[:80]}, where only the name of a function is known")
+    return names[0]

@@ -70,12 +70,13 @@ class Worker:
     def _obituary(self) -> str:
         try:
             code = self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:  # it talks nonsense, but lives
+            how = f"crashed with {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+        except subprocess.TimeoutExpired:  # it talks nonsense, or takes long to end
             self._process.kill()
-            code = self._process.wait()
+            self._process.wait()
+            how = "does not answer any more"
         self._log.seek(0)
         lines = self._log.read()[-4000:].decode("utf-8", "replace").strip().splitlines()
-        how = f"crashed with {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
         return f"the runtime {how}{': ' + lines[-1] if lines else ''}"
 
     def close(self) -> None:
