@@ -122,6 +122,14 @@ def test_published_accuracies():
     assert {name: value for name, value in stated.items() if value is not None} == TOP1
 
 
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_figure_has_an_address(name):
+    published = MODELS[name].published
+    assert published.source.startswith("https://")
+    assert published.latency_source is None or published.latency_source.startswith("https://")
+    assert published.latency_source is None or published.latency_ms_iphone_12_pro_max is not None
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_preprocessing(name):
     spec = MODELS[name]
