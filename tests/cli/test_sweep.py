@@ -117,7 +117,7 @@ def test_workers_of_a_cluster_are_given_whole_paths(tmp_path, monkeypatch):
     """They have working directories of their own."""
     monkeypatch.chdir(tmp_path)
     Path("w.pt").write_bytes(b"weights")
-    Path("texts.txt").write_text("a dog\n")
+    Path("texts.txt").write_text("a dog\na cat\n")
     jobs = []
 
     @contextmanager
