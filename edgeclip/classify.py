@@ -137,7 +137,8 @@ def choose_runtime(
     for tower in towers:
         if all(artifact.tower != tower for artifact in bundle.manifest.artifacts):
             raise UsageError(f"{bundle.path}: has no {tower} tower (it holds {held})")
-    raise UsageError(f"{bundle.path}: {f'runtime {name}' if name else 'nothing here'} can run none of its artifacts ({held})")
+    who = f"runtime {name} can run none" if name else "nothing here runs any"
+    raise UsageError(f"{bundle.path}: {who} of its artifacts ({held})")
 
 
 def tower_pairs(bundle: Bundle, towers: Collection[Tower] = TOWERS) -> list[tuple[Target, dict[Tower, Artifact]]]:

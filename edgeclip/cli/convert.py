@@ -154,7 +154,7 @@ def command(
         if layers is not None:
             raise UsageError("--layers: it holds a form for each weight of one model; convert that one alone")
         if tokenizer is not None:
-            raise UsageError("--tokenizer: it is of one model; convert that one alone")
+            raise UsageError("--tokenizer: a sweep takes the file from the folder of the weights; put it there")
         request = Request(
             models=names if names or everything else (DEFAULT_MODEL,),
             targets=targets,

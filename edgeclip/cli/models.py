@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from msgspec import to_builtins
 
 from edgeclip.cli.output import common_options, print_json
 from edgeclip.cli.table import print_table
@@ -50,7 +51,12 @@ def _row(spec: ModelSpec) -> dict[str, Any]:
         "image_params_m": round(spec.image_params / 1e6, 2),
         "text_params_m": round(spec.text_params / 1e6, 2),
         "image_size": spec.preprocess.size,
+        "preprocess": to_builtins(spec.preprocess),
+        "tokenizer": to_builtins(spec.tokenizer),
+        "scoring": spec.scoring,
+        "embedding_dim": spec.embed_dim,
         "licence": spec.licence.name,
+        "licence_url": spec.licence.url,
         "commercial_use": spec.licence.commercial_use,
         "weights": spec.published_at,
         "cached": local is not None and local.is_file(),

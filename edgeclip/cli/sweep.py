@@ -75,6 +75,7 @@ def convert_all(request: Request, as_json: bool, verbose: bool, work: str = CONV
 def _sweep(request: Request, verbose: bool) -> Sweep:
     from edgeclip.calibration import Calibration
     from edgeclip.models import MODELS
+    from edgeclip.models.weights import names_a_path
     from edgeclip.sweep.plan import Sweep, servable
 
     models = request.models
@@ -82,15 +83,19 @@ def _sweep(request: Request, verbose: bool) -> Sweep:
         models = servable(request.weights)
         if left := [name for name in MODELS if name not in models]:
             click.echo(f"--weights {request.weights}: there are none of {', '.join(left)}; left out", err=True)
+    out, images, texts, weights = request.out, request.images, request.texts, request.weights
+    if request.scheduler:  # workers have working directories of their own
+        out, images, texts = out.absolute(), images and images.absolute(), texts and texts.absolute()
+        weights = str(Path(weights).absolute()) if weights and names_a_path(weights) else weights
     return Sweep(
         models,
         request.targets,
         request.schemes or (None,),
         request.options,
-        request.out.absolute() if request.scheduler else request.out,
-        request.weights,
+        out,
+        weights,
         request.towers,
-        Calibration(request.images, request.texts),
+        Calibration(images, texts),
         request.force,
         request.check_resources,
         verbose,

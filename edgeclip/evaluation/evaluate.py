@@ -125,9 +125,9 @@ def _contenders(bundle: Bundle, options: EvalOptions) -> list[Contender]:
                 found.append(Contender(bundle, name, towers))
     useless = {*options.runtimes} - {contender.runtime for contender in found} - {ORIGINAL}
     if useless or not (found or ORIGINAL in options.runtimes):
-        named = f"runtime {', '.join(sorted(useless))}" if useless else "nothing here"
+        named = f"runtime {', '.join(sorted(useless))} can run none" if useless else "nothing here runs any"
         labels = ", ".join(artifact.label for artifact in bundle.manifest.artifacts)
-        raise UsageError(f"{bundle.path}: {named} can run none of its pairs of towers ({labels})")
+        raise UsageError(f"{bundle.path}: {named} of its pairs of towers ({labels})")
     for contender in found:
         if missing := RUNTIMES[contender.runtime].missing():
             raise MissingPackageError(f"{contender.runtime}: {missing}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeclip.models.openclip import CLIP_BPE, build, openai_preprocess
+from edgeclip.models.openclip import APPLES_COMPARISON, CLIP_BPE, MODEL_PROFILE, build, openai_preprocess
 from edgeclip.spec import HubFile, Licence, ModelSpec, Published
 
 MIT = Licence(name="MIT", url="https://github.com/openai/CLIP/blob/main/LICENSE", commercial_use=True)
@@ -42,12 +42,14 @@ SPECS = (
         hub=HubFile("openai/clip-vit-base-patch32", "pytorch_model.bin"),
         other_names=("timm/vit_base_patch32_clip_224.openai", "ViT-B-32-quickgelu", "ViT-B-32"),
         published=Published(
-            "open_clip model_profile.csv (2 operations a MAC), CLIP paper",
+            f"{MODEL_PROFILE}, https://arxiv.org/abs/2103.00020",
             image_millions=87.85,
             text_millions=63.43,
             image_gmacs=4.41,
             text_gmacs=2.98,
             imagenet_top1_percent=63.2,
+            latency_ms_iphone_12_pro_max=(5.9, 3.3),
+            latency_source=APPLES_COMPARISON,
         ),
     ),
     ModelSpec(
@@ -65,12 +67,14 @@ SPECS = (
         hub=HubFile("openai/clip-vit-base-patch16", "pytorch_model.bin"),
         other_names=("timm/vit_base_patch16_clip_224.openai", "ViT-B-16-quickgelu", "ViT-B-16"),
         published=Published(
-            "open_clip model_profile.csv (2 operations a MAC), CLIP paper",
+            f"{MODEL_PROFILE}, https://arxiv.org/abs/2103.00020",
             image_millions=86.19,
             text_millions=63.43,
             image_gmacs=17.565,
             text_gmacs=2.98,
             imagenet_top1_percent=68.6,
+            latency_ms_iphone_12_pro_max=(11.5, 3.3),
+            latency_source=APPLES_COMPARISON,
         ),
     ),
 )

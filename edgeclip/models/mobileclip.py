@@ -75,7 +75,7 @@ def fastvit_and_transformer(image: str, width: int = 512) -> dict[str, Any]:
     }
 
 
-SOURCE = "MobileCLIP model table"
+SOURCE = "https://github.com/apple/ml-mobileclip (README)"
 LAYOUTS = ("apple", "openclip-custom-text")
 
 B_ARCHITECTURE = {

@@ -15,7 +15,7 @@ from edgeclip.models.mobileclip import APPLE_AMLR, B_ARCHITECTURE, fastvit_and_t
 from edgeclip.models.openclip import CLIP_BPE, openai_preprocess
 from edgeclip.spec import HubFile, ModelSpec, Preprocess, Published
 
-SOURCE = "MobileCLIP2 model table"
+SOURCE = "https://huggingface.co/apple/MobileCLIP2-B (model table)"
 LAYOUTS = ("openclip-custom-text",)
 
 

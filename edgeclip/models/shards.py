@@ -10,7 +10,8 @@ import msgspec
 from edgeclip.errors import InputError
 
 INDEX_FILE = "model.safetensors.index.json"
-_SINGLE_FILE = "model.safetensors"
+# OpenCLIP's first: repositories that have it may have timm's image tower alone as the other.
+_CHECKPOINTS = ("open_clip_model.safetensors", "model.safetensors", INDEX_FILE)
 _MAX_INDEX_BYTES = 16 * 1024 * 1024
 
 
@@ -22,10 +23,10 @@ class _Index(msgspec.Struct):
 
 def in_folder(folder: Path) -> Path:
     """The checkpoint in a folder as the hub lays it out: one file, or an index."""
-    for name in (_SINGLE_FILE, INDEX_FILE):
+    for name in _CHECKPOINTS:
         if (folder / name).is_file():
             return folder / name
-    raise InputError(f"{folder}: is a folder without {_SINGLE_FILE} or {INDEX_FILE}; give the checkpoint file inside it")
+    raise InputError(f"{folder}: is a folder without {' or '.join(_CHECKPOINTS)}; give the checkpoint file inside it")
 
 
 def is_index(path: Path) -> bool:

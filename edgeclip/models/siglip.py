@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgeclip.models.openclip import timm_tower
+from edgeclip.models.openclip import APPLES_COMPARISON, CLASSIFICATION_RESULTS, MODEL_PROFILE, timm_tower
 from edgeclip.spec import HubFile, Licence, ModelSpec, Preprocess, Published, Tokenizer
 
 if TYPE_CHECKING:
@@ -86,12 +86,14 @@ SPECS = (
         hub=HubFile("google/siglip-base-patch16-256", "model.safetensors"),
         vocabulary=HubFile("google/siglip-base-patch16-256", "spiece.model"),
         published=Published(
-            "open_clip's model_profile.csv, its FLOPs as half as many MACs, and openclip_classification_results.csv",
+            f"{MODEL_PROFILE}, {CLASSIFICATION_RESULTS}",
             image_millions=92.93,
             text_millions=110.27,
             image_gmacs=23.41,
             text_gmacs=5.51,
             imagenet_top1_percent=76.53,
+            latency_ms_iphone_12_pro_max=(11.4, 5.8),
+            latency_source=APPLES_COMPARISON,
         ),
         other_names=("ViT-B-16-SigLIP-256", "timm/ViT-B-16-SigLIP-256"),
     ),
@@ -114,7 +116,7 @@ SPECS = (
         hub=HubFile("google/siglip-so400m-patch14-384", "model.safetensors"),
         vocabulary=HubFile("google/siglip-so400m-patch14-384", "spiece.model"),
         published=Published(
-            "open_clip's model_profile.csv, its FLOPs as half as many MACs, and openclip_classification_results.csv",
+            f"{MODEL_PROFILE}, {CLASSIFICATION_RESULTS}",
             image_millions=428.23,
             text_millions=449.73,
             image_gmacs=335.18,

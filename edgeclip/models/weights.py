@@ -70,6 +70,13 @@ def serves(spec: ModelSpec, weights: str) -> bool:
     return re.fullmatch(r"seeded:\d{1,9}", weights) is not None
 
 
+def names_a_path(weights: str) -> bool:
+    """Whether the text `weights` is the place of a checkpoint, and stands for nothing else."""
+    from edgeclip.models import MODELS
+
+    return not any(serves(spec, weights) for spec in MODELS.values())
+
+
 def stated_by(spec: ModelSpec, weights: str) -> Stated:
     """The source that a manifest will record, and the hash where the file is at hand."""
     from edgeclip.models.hub import cached_path

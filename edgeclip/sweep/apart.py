@@ -3,7 +3,8 @@
 Not `concurrent.futures.ProcessPoolExecutor`: one killed process breaks that pool with all that waits in it, fresh processes
 for each call take Python 3.11 there, and the workers of a dask cluster are daemons, which multiprocessing allows no children.
 
-The process lives as long as its standard input is open: whoever started it, however it ends, does not leave it behind.
+The process lives as long as its standard input is open: whoever started it, however it ends, does not leave it behind, nor its
+temporary files.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import importlib
 import os
 import pickle
+import shutil
 import signal
 import struct
 import subprocess
@@ -21,7 +23,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from edgeclip.errors import EdgeclipError
 
@@ -61,7 +63,7 @@ def call_apart(where: str, argument: Any, wanted: Callable[[], bool] = lambda: T
         assert process.stdin is not None
         try:
             with contextlib.suppress(BrokenPipeError):  # it ended early: its status says how
-                call = pickle.dumps((sys.path, where, argument))
+                call = pickle.dumps((sys.path, scratch, where, argument))
                 process.stdin.write(_LENGTH.pack(len(call)) + call)
                 process.stdin.flush()
             while not _ended(process):
@@ -118,15 +120,15 @@ def _main() -> None:
     answer = os.dup(1)
     os.dup2(2, 1)  # what is printed is no answer
     signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs without it
-    sys.path[:], where, argument = pickle.loads(_exactly(*_LENGTH.unpack(_exactly(_LENGTH.size))))
-    threading.Thread(target=_end_with_input, daemon=True).start()
+    sys.path[:], scratch, where, argument = pickle.loads(_exactly(*_LENGTH.unpack(_exactly(_LENGTH.size))))
+    threading.Thread(target=_end_with_input, args=(scratch,), daemon=True).start()
     module, _, name = where.partition(":")
     try:
         outcome = (True, getattr(importlib.import_module(module), name)(argument))
     except EdgeclipError as error:
         outcome = (False, " ".join(str(error).split()))
     except KeyboardInterrupt:
-        os._exit(130)
+        _give_up(scratch)
     except MemoryError:
         outcome = (False, "out of memory")
     except Exception as error:  # noqa: BLE001 (the last net, as in `edgeclip.cli.main`)
@@ -148,7 +150,7 @@ def _exactly(count: int) -> bytes:
     return content
 
 
-def _end_with_input() -> None:
+def _end_with_input(scratch: str) -> None:
     """Interrupt the main thread when the input is closed; end at once where that does not help."""
     import _thread
 
@@ -156,6 +158,12 @@ def _end_with_input() -> None:
         pass
     _thread.interrupt_main()
     time.sleep(_GRACE_S)
+    _give_up(scratch)
+
+
+def _give_up(scratch: str) -> NoReturn:
+    """End, and take the temporary files along: who was to remove them may have been killed."""
+    shutil.rmtree(scratch, ignore_errors=True)
     os._exit(130)
 
 

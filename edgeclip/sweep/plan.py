@@ -9,7 +9,8 @@ from pathlib import Path
 from edgeclip.calibration import Calibration
 from edgeclip.errors import InputError, UsageError
 from edgeclip.models import MODELS
-from edgeclip.models.weights import serves
+from edgeclip.models.shards import in_folder
+from edgeclip.models.weights import names_a_path, serves
 from edgeclip.needs import memory_bytes, parts_of
 from edgeclip.plugins import TARGETS
 from edgeclip.recipe import SCHEMES, Recipe, TargetOptions
@@ -125,13 +126,16 @@ class Asked:
 
 
 def _check_weights(sweep: Sweep) -> None:
-    """A file of weights is there, and no sweep gives it to several models."""
+    """A checkpoint, in a file or a folder, is there, and no sweep gives it to several models."""
     weights = sweep.weights
-    if weights is None or any(serves(spec, weights) for spec in MODELS.values()):
+    if weights is None or not names_a_path(weights):
         return
     if len(sweep.models) > 1:
         raise UsageError(f"--weights {weights}: a file holds the weights of one model; name one MODEL")
-    if not Path(weights).is_file():
+    path = Path(weights)
+    if weights and path.is_dir():
+        in_folder(path)  # raises where there is none in it
+    elif not path.is_file():
         raise InputError(f"--weights {weights}: neither a file nor one of hub, demo, seeded:N")
 
 

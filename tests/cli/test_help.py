@@ -39,6 +39,10 @@ def test_models_as_json(cli):
     assert row["image_params_m"] == pytest.approx(11.4, abs=0.05)
     assert row["text_params_m"] == pytest.approx(42.4, abs=0.05)
     assert row["commercial_use"] is False
+    assert row["licence_url"].startswith("https://")
+    assert (row["preprocess"]["mean"], row["preprocess"]["interpolation"]) == ([0.0, 0.0, 0.0], "bilinear")
+    assert models["siglip-base-patch16-256"]["tokenizer"]["context_length"] == 64
+    assert (row["scoring"], models["siglip-base-patch16-256"]["scoring"]) == ("softmax", "sigmoid")
     assert models["tinyclip-demo"]["cached"] is True
     assert row["cached"] is False
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from edgeclip.calibration import Calibration
 from edgeclip.cli.sweep import Request, convert_all
 from edgeclip.manifest import Bundle
 from edgeclip.models import MODELS
 from edgeclip.recipe import TargetOptions
 from edgeclip.spec import TOWERS
+from edgeclip.sweep.run import Place
+from tests.sweep import work
 
 FIELDS = {"model", "scheme", "target", "bundle", "status", "reason", "size_bytes", "wall_s", "peak_rss_mb"}
 
@@ -90,6 +96,7 @@ def test_rows_as_json(tmp_path, capfd):
             "neither a file nor one of hub, demo, seeded:N",
         ),
         (["--all", "--target", "coreml", "--layers", "x.json"], "--layers: it holds a form for each weight of one model"),
+        (["--all", "--target", "coreml", "--tokenizer", "x.model"], "takes the file from the folder of the weights"),
         (["--all", "--target", "coreml", "--min-cosine", "0.9"], "goals of --scheme auto"),
         (["--all", "--target", "coreml", "--backend", "xnnpack"], "backend for coreml: there is nothing to choose"),
         (["--all", "--target", "coreml", "--jobs", "2", "--scheduler", "tcp://x:1"], "--jobs: on a cluster"),
@@ -104,6 +111,27 @@ def test_a_sweep_that_cannot_start_is_one_line_and_status_2(cli, args, said, tmp
     assert said in result.error
     assert result.out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_workers_of_a_cluster_are_given_whole_paths(tmp_path, monkeypatch):
+    """They have working directories of their own."""
+    monkeypatch.chdir(tmp_path)
+    Path("w.pt").write_bytes(b"weights")
+    Path("texts.txt").write_text("a dog\na cat\n")
+    jobs = []
+
+    @contextmanager
+    def cluster(address, done):
+        with ThreadPoolExecutor(1) as executor:
+            yield Place(executor, lambda job: jobs.append(job) or work.make(job), None, lambda: None)
+
+    monkeypatch.setattr("edgeclip.sweep.cluster.cluster", cluster)
+    asked = {"models": ("tinyclip-demo",), "schemes": ("w8",), "texts": Path("texts.txt"), "scheduler": "tcp://host:8786"}
+    for weights, meant in (("w.pt", str(tmp_path / "w.pt")), ("demo", "demo")):
+        assert convert_all(_request(Path(f"of {weights}"), **asked, weights=weights), True, False) == 0
+        job = jobs.pop()
+        assert (job.out, job.weights) == (tmp_path / f"of {weights}" / "tinyclip-demo-w8", meant)
+        assert job.calibration == Calibration(None, tmp_path / "texts.txt")
 
 
 def test_conversions_that_do_not_fit_side_by_side_do_not_begin(cli, tmp_path, monkeypatch):

@@ -27,7 +27,7 @@ def place(tmp_path, monkeypatch):
     [
         (["bundle"], "--data"),
         (["nowhere", "--data", "demo"], "nowhere: not a bundle"),
-        (["bundle", "--data", "demo"], "nothing here can run none of its pairs of towers"),
+        (["bundle", "--data", "demo"], "nothing here runs any of its pairs of towers"),
         (["bundle", "--data", "demo", "--runtime", "mil"], "runtime mil can run none of its pairs of towers"),
         (["bundle", "--data", "demo", "--runtime", "onnx"], "unknown runtime 'onnx'"),
         (["bundle", "--data", "demo", "--runtime", "torch", "--runtime", "torch"], "one is given twice"),

@@ -45,6 +45,14 @@ def test_a_folder_with_one_file(state, tmp_path):
     assert load_model(TINY, str(tmp_path)).source == "file:model.safetensors"
 
 
+def test_a_folder_with_open_clips_file_beside_timms(state, tmp_path):
+    """As repositories of both libraries have them: timm's holds the image tower alone."""
+    trunk = {key.removeprefix("visual."): value for key, value in state.items() if key.startswith("visual.")}
+    save_file(trunk, tmp_path / "model.safetensors")
+    save_file(state, tmp_path / "open_clip_model.safetensors")
+    assert load_model(TINY, str(tmp_path)).source == "file:open_clip_model.safetensors"
+
+
 def test_the_hash_is_of_all_files_and_finds_them_again(folder):
     digest = weights_sha256(folder / INDEX_FILE)
     remember(digest, folder)
@@ -90,5 +98,5 @@ def test_no_index(folder, content):
 
 
 def test_a_folder_without_a_checkpoint(tmp_path):
-    with pytest.raises(InputError, match=r"is a folder without model\.safetensors"):
+    with pytest.raises(InputError, match=r"is a folder without open_clip_model\.safetensors or model\.safetensors or"):
         load_model(TINY, str(tmp_path))

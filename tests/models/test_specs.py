@@ -122,6 +122,14 @@ def test_published_accuracies():
     assert {name: value for name, value in stated.items() if value is not None} == TOP1
 
 
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_figure_has_an_address(name):
+    published = MODELS[name].published
+    assert published.source.startswith("https://")
+    assert published.latency_source is None or published.latency_source.startswith("https://")
+    assert published.latency_source is None or published.latency_ms_iphone_12_pro_max is not None
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_preprocessing(name):
     spec = MODELS[name]
@@ -163,6 +171,24 @@ def test_names():
     assert all(spec.name == name for name, spec in MODELS.items())
     assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name) for name in MODELS)
     assert DEFAULT_MODEL in MODELS
+
+
+@pytest.mark.parametrize(
+    ("published", "name"),
+    [
+        ("apple/MobileCLIP-S0", "mobileclip-s0"),
+        ("apple/MobileCLIP2-S4", "mobileclip2-s4"),
+        ("timm/MobileCLIP2-L-14-OpenCLIP", "mobileclip2-l-14"),
+        ("wkcn/TinyCLIP-ViT-8M-16-Text-3M-YFCC15M", "tinyclip-vit-8m-16"),
+        ("TinyCLIP-auto-ViT-45M-32-Text-18M-LAION400M", "tinyclip-auto-vit-45m-32"),
+        ("google/siglip-base-patch16-256", "siglip-base-patch16-256"),
+        ("timm/ViT-SO400M-14-SigLIP-384", "siglip-so400m-14-384"),
+        ("google/siglip-so400m-patch14-384", "siglip-so400m-14-384"),
+        ("openai/clip-vit-base-patch32", "clip-vit-b-32"),
+    ],
+)
+def test_names_that_others_have_for_a_model(published, name):
+    assert MODELS[published] is MODELS[name]
 
 
 def test_file_stems():

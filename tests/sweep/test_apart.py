@@ -48,9 +48,10 @@ def test_a_call_that_is_withdrawn_ends_by_itself(tmp_path):
 
 
 def test_a_call_ends_with_the_process_that_made_it(tmp_path):
-    path = tmp_path / "pid"
+    path, temporary = tmp_path / "pid", tmp_path / "temporary"
+    temporary.mkdir()
     code = f"from edgeclip.sweep.apart import call_apart; call_apart('{WORK}:wait_for_ever', {str(path)!r})"
-    caller = subprocess.Popen([sys.executable, "-c", code])
+    caller = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(temporary)})
     while not (path.exists() and path.read_text()):
         time.sleep(0.05)
         assert caller.poll() is None
@@ -61,6 +62,7 @@ def test_a_call_ends_with_the_process_that_made_it(tmp_path):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert (tmp_path / "pid.left").exists()
+    assert list(temporary.iterdir()) == []
 
 
 def test_what_it_leaves_among_temporary_files_goes_with_it():

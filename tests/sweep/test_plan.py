@@ -107,6 +107,15 @@ def test_unknown_names_are_errors(tmp_path, changes, said):
         sweep(tmp_path, **changes)
 
 
+def test_weights_may_be_in_a_folder_as_the_hub_lays_it_out(tmp_path):
+    """As `convert` of one model takes them: one file, or an index of several."""
+    one = {"models": ("tinyclip-demo",), "schemes": ("fp16", "w8"), "weights": str(tmp_path)}
+    with pytest.raises(InputError, match="is a folder without"):
+        plan(sweep(tmp_path / "out", **one))
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    assert [job.weights for job in plan(sweep(tmp_path / "out", **one)).jobs] == [str(tmp_path)] * 2
+
+
 def test_all_models_are_those_that_the_weights_can_serve():
     assert servable(None) == servable("seeded:0") == tuple(MODELS)
     assert servable("demo") == ("mobileclip-demo", "tinyclip-demo")
