@@ -114,7 +114,7 @@ class Published:
 
     Parameters are in millions and multiply-accumulates (MACs) in billions, each of the image tower, the text tower or both
     together; `text_millions` leaves the token table out where `without_token_table` says so. Latencies are of image and text
-    tower in milliseconds. source: addresses; `latency_source` is of the latencies, where another one states them.
+    tower in milliseconds. source: addresses.
     """
 
     source: str
@@ -127,7 +127,6 @@ class Published:
     total_gmacs: float | None = None
     imagenet_top1_percent: float | None = None
     latency_ms_iphone_12_pro_max: tuple[float, float] | None = None
-    latency_source: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The stated figures alone."""

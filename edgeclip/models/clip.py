@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeclip.models.openclip import APPLES_COMPARISON, CLIP_BPE, MODEL_PROFILE, build, openai_preprocess
+from edgeclip.models.openclip import CLIP_BPE, MODEL_PROFILE, build, openai_preprocess
 from edgeclip.spec import HubFile, Licence, ModelSpec, Published
 
 MIT = Licence(name="MIT", url="https://github.com/openai/CLIP/blob/main/LICENSE", commercial_use=True)
@@ -48,8 +48,6 @@ SPECS = (
             image_gmacs=4.41,
             text_gmacs=2.98,
             imagenet_top1_percent=63.2,
-            latency_ms_iphone_12_pro_max=(5.9, 3.3),
-            latency_source=APPLES_COMPARISON,
         ),
     ),
     ModelSpec(
@@ -73,8 +71,6 @@ SPECS = (
             image_gmacs=17.565,
             text_gmacs=2.98,
             imagenet_top1_percent=68.6,
-            latency_ms_iphone_12_pro_max=(11.5, 3.3),
-            latency_source=APPLES_COMPARISON,
         ),
     ),
 )

@@ -11,10 +11,9 @@ if TYPE_CHECKING:
 
     from edgeclip.models.pair import EncoderPair
 
-# Where figures are from: open_clip's count two operations for a MAC; Apple's times are Core ML's, also of others' models.
+# Where figures are from: open_clip's count two operations for a MAC.
 MODEL_PROFILE = "https://github.com/mlfoundations/open_clip/blob/main/docs/model_profile.csv"
 CLASSIFICATION_RESULTS = "https://github.com/mlfoundations/open_clip/blob/main/docs/openclip_classification_results.csv"
-APPLES_COMPARISON = "https://arxiv.org/abs/2508.20691 (table of models compared)"
 
 CLIP_BPE = Tokenizer(tokenizer="clip-bpe", context_length=77, sot=49406, eot=49407, pad=0)
 

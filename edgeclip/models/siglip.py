@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgeclip.models.openclip import APPLES_COMPARISON, CLASSIFICATION_RESULTS, MODEL_PROFILE, timm_tower
+from edgeclip.models.openclip import CLASSIFICATION_RESULTS, MODEL_PROFILE, timm_tower
 from edgeclip.spec import HubFile, Licence, ModelSpec, Preprocess, Published, Tokenizer
 
 if TYPE_CHECKING:
@@ -92,8 +92,6 @@ SPECS = (
             image_gmacs=23.41,
             text_gmacs=5.51,
             imagenet_top1_percent=76.53,
-            latency_ms_iphone_12_pro_max=(11.4, 5.8),
-            latency_source=APPLES_COMPARISON,
         ),
         other_names=("ViT-B-16-SigLIP-256", "timm/ViT-B-16-SigLIP-256"),
     ),

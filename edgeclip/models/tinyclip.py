@@ -10,7 +10,7 @@ from typing import Any
 
 from edgeclip.models import openclip, pruned
 from edgeclip.models.demo import DEMO_LICENCE
-from edgeclip.models.openclip import APPLES_COMPARISON, CLIP_BPE, openai_preprocess
+from edgeclip.models.openclip import CLIP_BPE, openai_preprocess
 from edgeclip.spec import HubFile, Licence, ModelSpec, Published
 
 MIT = Licence(name="MIT", url="https://github.com/microsoft/Cream/blob/main/TinyCLIP/LICENSE", commercial_use=True)
@@ -43,9 +43,7 @@ def _row(name: str, image_size: int = 224, **fields: Any) -> ModelSpec:
     )
 
 
-def _zoo(
-    image_m: int, text_m: int, gmacs: float, top1_percent: float, latency_ms: tuple[float, float] | None = None
-) -> Published:
+def _zoo(image_m: int, text_m: int, gmacs: float, top1_percent: float) -> Published:
     return Published(
         "https://github.com/microsoft/Cream/tree/main/TinyCLIP (model zoo)",
         image_millions=image_m,
@@ -53,8 +51,6 @@ def _zoo(
         without_token_table=True,
         total_gmacs=gmacs,
         imagenet_top1_percent=top1_percent,
-        latency_ms_iphone_12_pro_max=latency_ms,
-        latency_source=APPLES_COMPARISON if latency_ms else None,
     )
 
 
@@ -113,7 +109,7 @@ SPECS = (
         image_params=39_691_776,
         text_params=44_513_792,
         hub=HubFile("wkcn/TinyCLIP-ViT-40M-32-Text-19M-LAION400M", "model.safetensors"),
-        published=_zoo(40, 19, 3.5, 59.8, (3.0, 1.9)),
+        published=_zoo(40, 19, 3.5, 59.8),
     ),
     _row(
         "tinyclip-vit-61m-32",
@@ -121,7 +117,7 @@ SPECS = (
         image_params=61_411_200,
         text_params=53_970_944,
         hub=HubFile("wkcn/TinyCLIP-ViT-61M-32-Text-29M-LAION400M", "model.safetensors"),
-        published=_zoo(61, 29, 5.3, 62.4, (4.3, 2.6)),
+        published=_zoo(61, 29, 5.3, 62.4),
     ),
     _row(
         "tinyclip-resnet-19m",
@@ -132,7 +128,7 @@ SPECS = (
         layouts=OWN_LAYOUTS,
         download=f"{_RELEASES}TinyCLIP-ResNet-19M-Text-19M-LAION400M.pt",
         other_names=("TinyCLIP-ResNet-19M-Text-19M-LAION400M",),
-        published=_zoo(19, 19, 4.4, 56.4, (1.9, 1.9)),
+        published=_zoo(19, 19, 4.4, 56.4),
     ),
     _row(
         "tinyclip-resnet-30m",
@@ -143,7 +139,7 @@ SPECS = (
         layouts=OWN_LAYOUTS,
         download=f"{_RELEASES}TinyCLIP-ResNet-30M-Text-29M-LAION400M.pt",
         other_names=("TinyCLIP-ResNet-30M-Text-29M-LAION400M",),
-        published=_zoo(30, 29, 6.9, 59.1, (2.6, 2.6)),
+        published=_zoo(30, 29, 6.9, 59.1),
     ),
     _pruned_row(
         "22m-32",
