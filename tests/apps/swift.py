@@ -70,7 +70,7 @@ def _script(*arguments: str, folder: Path = ROOT, **variables: str | Path) -> su
 def package(action: str, *arguments: str, **variables: str | Path) -> subprocess.CompletedProcess[str]:
     """`swift build`, `swift test` or `swift run` of the package EdgeClipKit, optimised."""
     options = ("--package-path", KIT, "--scratch-path", _UP_TO_DATE, "-c", "release", "-Xswiftc", "-enable-testing")
-    return swift("swift", action, *options, *arguments, **variables)
+    return swift("swift", action, *options, *arguments, folder=ROOT, **variables)
 
 
 def sources(folder: Path = APP) -> list[Path]:
