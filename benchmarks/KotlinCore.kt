@@ -23,8 +23,10 @@ private class Options(val vectors: File, val runs: Int, val rows: Int)
 
 private val PARTS: Map<String, (Options) -> Unit> = mapOf(
     "load-clip" to { options -> measure(options.runs) { clip(options) } },
-    "clip" to { options -> tokenize(options, clip(options)) },
-    "sentencepiece" to { options -> tokenize(options, sentencePiece(options)) },
+    "clip" to { options -> tokenize(options, clip(options), prompts(options)) },
+    "clip-scripts" to { options -> tokenize(options, clip(options), scripts(options)) },
+    "sentencepiece" to { options -> tokenize(options, sentencePiece(options), prompts(options)) },
+    "sentencepiece-scripts" to { options -> tokenize(options, sentencePiece(options), scripts(options)) },
     "search" to ::search,
     "picture" to ::picture,
 )
@@ -41,13 +43,25 @@ private fun sentencePiece(options: Options) =
 private fun spec(options: Options, name: String) =
     TokenizerSpec.of(Json.parseObject(File(options.vectors, "tokens/$name.json").readBytes()))
 
-/** 1,000 of the vectors' texts of 5 to 80 characters: in many scripts, so harder than most prompts. */
-private fun tokenize(options: Options, tokenizer: Tokenizer) {
+/** "a photo of a WORD WORD, WORD", of CLIP's vocabulary. */
+private fun prompts(options: Options): List<String> {
+    val tokens = Json.parseObject(File(options.vectors, "tokens/clip/vocab.json").readBytes()).keys
+    val words = tokens.filter { it.endsWith("</w>") }.map { it.removeSuffix("</w>") }.filter { word -> word.all { it in 'a'..'z' } }
+    val random = Random(0)
+    fun word() = words[random.nextInt(words.size)]
+    return List(1000) { "a photo of a ${word()} ${word()}, ${word()}" }
+}
+
+/** The vectors' texts of 5 to 80 characters: many scripts, emoji, mojibake and HTML. */
+private fun scripts(options: Options): List<String> {
     val lines = File(options.vectors, "tokens/clip.jsonl").readLines()
     val texts = lines.map { Json.parseObject(it.encodeToByteArray()).string("text") }.filter { it.length in 5..80 }
-    val prompts = texts.shuffled(Random(0)).take(1000)
-    check(prompts.size == 1000)
-    measure(options.runs) { for (prompt in prompts) tokenizer.encode(prompt) }
+    return texts.shuffled(Random(0)).take(1000)
+}
+
+private fun tokenize(options: Options, tokenizer: Tokenizer, texts: List<String>) {
+    check(texts.size == 1000)
+    measure(options.runs) { for (text in texts) tokenizer.encode(text) }
 }
 
 private fun search(options: Options) {

@@ -25,7 +25,9 @@ ROWS = 100_000
 PARTS = {
     "load-clip": "CLIP tokenizer loaded",
     "clip": "CLIP BPE, 1,000 prompts",
+    "clip-scripts": "CLIP BPE, 1,000 odd texts",
     "sentencepiece": "SentencePiece, 1,000 prompts",
+    "sentencepiece-scripts": "SentencePiece, 1,000 odd texts",
     "search": "best 20 of {rows:,} x 512",
     "picture": "4000 x 3000 pixels to 256 x 256",
 }
