@@ -11,8 +11,8 @@ import kotlin.math.sqrt
  * How long a part of the Android app's core takes, for `kotlin_core.py`.
  *
  * Arguments: which part, a folder of `tests/apps/vectors.py`, how often to run it, and how many rows an index is to have.
- * Prints milliseconds: of the first run, with all of its class loading and compiling; of the second half of the runs the best, the
- * median, and the mean of CPU time, all threads together.
+ * Prints milliseconds: of the first run, with all of its class loading and compiling, and of its CPU time, all threads together; of
+ * the second half of the runs the best, the median, and the mean of CPU time.
  */
 fun main(arguments: Array<String>) {
     val (part, vectors, runs, rows) = arguments
@@ -95,14 +95,16 @@ private fun picture(options: Options) {
 private fun measure(runs: Int, work: () -> Unit) {
     val system = ManagementFactory.getOperatingSystemMXBean() as OperatingSystemMXBean
     val times = DoubleArray(runs)
-    var cpu = 0L
+    val cpu = LongArray(runs + 1)
     for (run in times.indices) {
-        if (run == runs / 2) cpu = system.processCpuTime
+        cpu[run] = system.processCpuTime
         val started = System.nanoTime()
         work()
         times[run] = (System.nanoTime() - started) / 1e6
     }
+    cpu[runs] = system.processCpuTime
     val warm = times.drop(runs / 2).sorted()
-    val mean = (system.processCpuTime - cpu) / 1e6 / warm.size
-    println(listOf(times.first(), warm.first(), warm[warm.size / 2], mean).joinToString(" "))
+    val firstCpu = (cpu[1] - cpu[0]) / 1e6
+    val warmCpu = (cpu[runs] - cpu[runs / 2]) / 1e6 / warm.size
+    println(listOf(times.first(), firstCpu, warm.first(), warm[warm.size / 2], warmCpu).joinToString(" "))
 }
