@@ -1,4 +1,4 @@
-"""Set up what compiles and runs the Android app's core on a JVM: about 130 MB of downloads, 250 MB on disk.
+"""Set up what compiles and runs the Android app's core on a JVM: about 130 MB of downloads, 280 MB on disk.
 
     python scripts/setup_kotlin.py [--java HOME] [--keep-downloads]
 

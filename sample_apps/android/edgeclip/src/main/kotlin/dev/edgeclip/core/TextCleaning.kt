@@ -91,6 +91,7 @@ internal class TextRepair(private val tables: UnicodeTables) {
     private val mojibake = Mojibake(ftfy)
 
     fun fixed(text: IntArray): IntArray {
+        if (text.all { it == NEWLINE || (it in ' '.code..'~'.code && it != '&'.code) }) return text // nothing here is ever wrong
         val out = Ints(text.size)
         var unescapes = true
         var start = 0
