@@ -1,6 +1,7 @@
 # make demo    set up .venv and run the main job on the demo model: convert, verify, classify
 # make test    set up .venv and run all tests
 # make models  every model of up to 100 M parameters: convert, verify, classify; for a nightly run
+# make toolchains  Swift and Kotlin compilers for the tests of the apps' cores (620 MB from Debian's archive and npm; no root)
 # make lint    ruff and mypy
 # Every target reuses .venv; `make clean` removes it and everything made.
 
@@ -14,7 +15,7 @@ EXAMPLES := build/examples
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 LABELS := a red circle,a blue star,a green heart,a yellow moon,a purple square,an orange ring
 
-.PHONY: demo test test-fast models lint clean
+.PHONY: demo test test-fast models toolchains lint clean
 
 demo: $(VENV)/.demo
 	$(BIN)/edgeclip convert --target coreml --target executorch --out $(BUNDLE) --force
@@ -32,6 +33,11 @@ test-fast: $(VENV)/.dev
 
 models: $(VENV)/.dev
 	$(BIN)/python benchmarks/models.py --max-millions 100 --fresh --jobs 2
+
+toolchains: toolchain-swift toolchain-kotlin
+
+toolchain-%: $(VENV)/.dev
+	$(BIN)/python scripts/setup_$*.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
