@@ -4,7 +4,7 @@ fp32  every operation in float32, whatever the program declares: shows that the 
 fp16  math in float32, every operation's result rounded to its declared type: shows what float16 storage between
       operations costs. Devices may keep more bits inside fused operations or fewer inside sums; neither is modelled.
 ane   everything in float16, whatever the program declares: inputs, weights and every operation's results are rounded, and
-      sums of products keep their running total in float16 (see `narrow`). A pessimistic model of a unit that has nothing
+      sums of products keep their running total in float16 (see `narrow`). A harsher model, of a unit that has nothing
       wider, as the Neural Engine is taken to be: Apple does not document its arithmetic, and no device computes exactly
       so. What is accurate here is not in need of float32; what is not deserves a look on a device.
 
