@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from converters.exactness.search import uniform
 from converters.executorch.passes.editor import Editor, aten
 from converters.executorch.quantization.embedding import store_tables
 from converters.executorch.quantization.half import to_half
 from converters.executorch.quantization.pairs import Range, dequantized, quantized
 from converters.executorch.quantization.plan import carry_out
-from converters.executorch.quantization.search import uniform
 from converters.executorch.quantization.simulation import Simulation
 from converters.executorch.quantization.units import find_units
 from edgeclip.errors import BundleError

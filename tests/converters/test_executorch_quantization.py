@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from converters.exactness.search import refine, uniform
 from converters.executorch.passes import apply_passes
 from converters.executorch.passes.editor import Editor, aten
 from converters.executorch.quantization.embedding import LIBRARY, store_tables
@@ -15,7 +16,6 @@ from converters.executorch.quantization.pairs import Range
 from converters.executorch.quantization.plan import carry_out, integers, ranged, rounded_as_it_comes, stored
 from converters.executorch.quantization.pointwise import to_linear
 from converters.executorch.quantization.ranges import best_range, observed, range_of, rounded_to
-from converters.executorch.quantization.search import refine, uniform
 from converters.executorch.quantization.simulation import Simulation
 from converters.executorch.quantization.units import find_units
 

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
+from converters.exactness.search import most_exact_of_size, refine, uniform
 from converters.executorch.passes.editor import Editor
 from converters.executorch.quantization.embedding import LIBRARY, has_table, store_tables, table_values
 from converters.executorch.quantization.half import to_half
 from converters.executorch.quantization.plan import carry_out, integers
 from converters.executorch.quantization.pointwise import to_linear
 from converters.executorch.quantization.schemes import SCHEMES, TABLE_FORMS, Scheme
-from converters.executorch.quantization.search import most_exact_of_size, refine, uniform
 from converters.executorch.quantization.simulation import Simulation
 from converters.executorch.quantization.units import Unit, find_units
 from edgeclip.errors import BudgetError, ConversionError, UsageError
@@ -139,7 +139,7 @@ def _found(tower: _Tower, simulation: Simulation, scheme: Scheme, start: Mapping
     if tower.recipe.scheme == "auto" and goal.floor is None:
         assert goal.max_mb is not None
         return most_exact_of_size(
-            simulation, start, scheme.forms, _FILLED * goal.max_mb * 1e6 - _besides(tower, simulation.units)
+            simulation, start, scheme.forms, _FILLED * goal.max_mb * 1e6 - _besides(tower, simulation.units), "executorch"
         )
     floor = _floor(tower, scheme)
     assert floor is not None

@@ -52,9 +52,14 @@ class Unit:
             return tuple(form for form in known if form != "w8")
         return known if self.kind != "linear" or self.weights[0].shape[1] % BLOCK == 0 else known[1:]
 
+    @property
+    def values(self) -> int:
+        """How many weights it has."""
+        return sum(weight.numel() for weight in self.weights)
+
     def size_bytes(self, form: str) -> int:
         """Of its weights."""
-        return math.ceil(sum(weight.numel() for weight in self.weights) * _BITS[form] / 8)
+        return math.ceil(self.values * _BITS[form] / 8)
 
 
 def find_units(editor: Editor) -> tuple[Unit, ...]:

@@ -9,12 +9,10 @@ that leaves of the floor is used up in the end: units return to what they were, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 
-from converters.executorch.quantization.plan import Plan
-from converters.executorch.quantization.simulation import Simulation
-from converters.executorch.quantization.units import Unit
 from edgeclip.errors import BudgetError
 from edgeclip.progress import Task
 
@@ -22,17 +20,46 @@ _WORST = 2  # samples on which units are tried alone
 _WATCHED = 6  # samples on which plans are compared; the others are looked at in the end
 _TRIES = 6  # of plans with units that return to what they were
 _SLOWER = 0.25  # bytes that a weight's slower kernel counts for, where its size stays the same
-Losses = Mapping[Unit, Mapping[str, float]]
 
 
-def uniform(units: Sequence[Unit], forms: Sequence[str]) -> dict[Unit, str]:
+class Unit(Protocol):
+    """What is decided on together. forms: how it can be stored, from the smallest to float, which costs nothing."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def forms(self) -> tuple[str, ...]: ...
+
+    @property
+    def values(self) -> int:
+        """How many weights it has."""
+
+    def size_bytes(self, form: str) -> int:
+        """Of its weights."""
+
+
+U = TypeVar("U", bound=Unit)
+
+
+class Simulation(Protocol[U]):
+    """Says what plans cost; a `Replay` is one."""
+
+    def cosines(self, plan: Mapping[U, str], which: Sequence[int] | None = None) -> np.ndarray:
+        """With the originals, one for each sample. which: numbers of samples; None, all."""
+
+    def record(self, which: Sequence[int]) -> None:
+        """Get ready to look at these samples again and again."""
+
+
+def uniform(units: Sequence[U], forms: Sequence[str]) -> dict[U, str]:
     """Each unit in the first of these forms that it can have."""
     return {unit: next(form for form in forms if form in unit.forms) for unit in units}
 
 
 def refine(
-    simulation: Simulation, plan: Plan, forms: Sequence[str], floor: float, task: Task | None = None
-) -> tuple[dict[Unit, str], float]:
+    simulation: Simulation[U], plan: Mapping[U, str], forms: Sequence[str], floor: float, task: Task | None = None
+) -> tuple[dict[U, str], float]:
     """The plan, with some units in later ones of the forms so that every cosine is at least `floor`; and the smallest cosine.
 
     forms: from the plan's own to the most exact. Gives the most exact plan where none holds the floor.
@@ -58,12 +85,14 @@ def refine(
     return (lighter, float(fewer.min())) if fewer.min() >= floor else (found, float(cosines.min()))
 
 
-def most_exact_of_size(simulation: Simulation, plan: Plan, forms: Sequence[str], most_bytes: float) -> dict[Unit, str]:
-    """The plan, with as many units in later forms as fit; raises BudgetError where not even the plan itself does."""
+def most_exact_of_size(
+    simulation: Simulation[U], plan: Mapping[U, str], forms: Sequence[str], most_bytes: float, label: str
+) -> dict[U, str]:
+    """The plan, with as many units in later forms as fit; raises BudgetError, labelled, where not even the plan itself does."""
     size = sum(unit.size_bytes(form) for unit, form in plan.items())
     if size > most_bytes:
         raise BudgetError(
-            f"executorch: this tower's layers take {size / 1e6:.1f} MB at least; its part of --max-mb leaves them"
+            f"{label}: this tower's layers take {size / 1e6:.1f} MB at least; its part of --max-mb leaves them"
             f" {max(most_bytes, 0) / 1e6:.1f}"
         )
     order = [int(number) for number in np.argsort(simulation.cosines(plan))]
@@ -76,23 +105,23 @@ def most_exact_of_size(simulation: Simulation, plan: Plan, forms: Sequence[str],
 
 
 def measure(
-    simulation: Simulation, plan: Plan, forms: Sequence[str], which: Sequence[int], task: Task | None = None
-) -> dict[Unit, dict[str, float]]:
+    simulation: Simulation[U], plan: Mapping[U, str], forms: Sequence[str], which: Sequence[int], task: Task | None = None
+) -> dict[U, dict[str, float]]:
     """The mean cosine that each form of each unit costs alone. which: numbers of samples."""
     simulation.record(which)
-    losses: dict[Unit, dict[str, float]] = {}
+    losses: dict[U, dict[str, float]] = {}
     for number, (unit, first) in enumerate(plan.items()):
         if task is not None:
             task.advance(number, len(plan))
         own = [form for form in forms[forms.index(first) :] if form in unit.forms]
         losses[unit] = {
-            form: 0.0 if form == "fp32" else 1 - float(simulation.cosines({unit: form}, which).mean()) for form in own
+            form: 0.0 if form == unit.forms[-1] else 1 - float(simulation.cosines({unit: form}, which).mean()) for form in own
         }
     simulation.record(())
     return losses
 
 
-def _steps(plan: Plan, losses: Losses) -> list[tuple[Unit, str]]:
+def _steps(plan: Mapping[U, str], losses: Mapping[U, Mapping[str, float]]) -> list[tuple[U, str]]:
     """More exact forms of units, what gains most per byte first."""
     steps = []
     for unit, first in plan.items():
@@ -101,10 +130,9 @@ def _steps(plan: Plan, losses: Losses) -> list[tuple[Unit, str]]:
     return [(unit, form) for _, _, unit, form in sorted(steps, key=lambda step: step[:2])]
 
 
-def _worthwhile(unit: Unit, first: str, known: Mapping[str, float]) -> list[tuple[str, float]]:
+def _worthwhile(unit: U, first: str, known: Mapping[str, float]) -> list[tuple[str, float]]:
     """Forms to go through from the first, each with what the step gains per byte: less than the step before it."""
-    weights = sum(weight.numel() for weight in unit.weights)
-    costs = {form: unit.size_bytes(form) + _SLOWER * weights * number for number, form in enumerate(known)}
+    costs = {form: unit.size_bytes(form) + _SLOWER * unit.values * number for number, form in enumerate(known)}
     path, gains = [first], [float("inf")]
     for form in list(known)[1:]:
         while True:
@@ -118,7 +146,7 @@ def _worthwhile(unit: Unit, first: str, known: Mapping[str, float]) -> list[tupl
     return list(zip(path[1:], gains[1:], strict=True))
 
 
-def _taken(plan: Plan, steps: Sequence[tuple[Unit, str]]) -> dict[Unit, str]:
+def _taken(plan: Mapping[U, str], steps: Sequence[tuple[U, str]]) -> dict[U, str]:
     """The plan after some steps. A unit never gets less exact again."""
     found = dict(plan)
     for unit, form in steps:
@@ -128,13 +156,13 @@ def _taken(plan: Plan, steps: Sequence[tuple[Unit, str]]) -> dict[Unit, str]:
 
 
 def _given_back(
-    simulation: Simulation,
-    plan: Plan,
-    steps: Sequence[tuple[Unit, str]],
-    losses: Losses,
+    simulation: Simulation[U],
+    plan: Mapping[U, str],
+    steps: Sequence[tuple[U, str]],
+    losses: Mapping[U, Mapping[str, float]],
     floor: float,
     watched: Sequence[int],
-) -> dict[Unit, str]:
+) -> dict[U, str]:
     """The plan after some steps, without those that the floor on the watched samples can do without."""
     found = _taken(plan, steps)
     left = float(simulation.cosines(found, watched).min()) - floor
@@ -151,7 +179,13 @@ def _given_back(
     return found
 
 
-def _lighter(found: Plan, plan: Plan, steps: Sequence[tuple[Unit, str]], losses: Losses, budget: float) -> dict[Unit, str]:
+def _lighter(
+    found: Mapping[U, str],
+    plan: Mapping[U, str],
+    steps: Sequence[tuple[U, str]],
+    losses: Mapping[U, Mapping[str, float]],
+    budget: float,
+) -> dict[U, str]:
     """The plan found, with the last steps of units undone, as far as their losses fit in a budget."""
     lighter = dict(found)
     for number in reversed(range(len(steps))):
@@ -165,7 +199,12 @@ def _lighter(found: Plan, plan: Plan, steps: Sequence[tuple[Unit, str]], losses:
 
 
 def _fewest(
-    simulation: Simulation, plan: Plan, steps: Sequence[tuple[Unit, str]], floor: float, least: int, watched: Sequence[int]
+    simulation: Simulation[U],
+    plan: Mapping[U, str],
+    steps: Sequence[tuple[U, str]],
+    floor: float,
+    least: int,
+    watched: Sequence[int],
 ) -> int:
     """The smallest number of steps found that holds the floor on the watched samples; all of them if none does."""
     low, high = min(least, len(steps)), len(steps)
