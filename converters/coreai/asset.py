@@ -6,19 +6,18 @@ the order of the program, and the date is left out, so that equal recipes give e
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from converters.coreai.metadata import write_metadata
+from converters.coreai.stored import DECOMPRESSIONS, content
 from edgeclip.reference.coreai_graph import CALLED
 
 
 def write_asset(program: Any, metadata: dict[str, str], path: Path) -> None:
     """Save an `AIProgram` as an asset at `path`."""
     module = program._module._mlir_module
+    _drop_unread(module)
     _name_functions(module)
     _name_constants(module)
     program.save_asset(path)
@@ -38,6 +37,17 @@ def constants(module: Any) -> list[Any]:
 
     module.operation.walk(visit)
     return found
+
+
+def _drop_unread(module: Any) -> None:
+    """Erase constants that nothing reads: what weights were before they were compressed, and forms that were only tried."""
+    for constant in constants(module):
+        for tried in {use.owner for use in constant.results[0].uses if use.owner.name in DECOMPRESSIONS}:
+            if not any(True for _ in tried.results[0].uses):
+                tried.erase()
+    for constant in constants(module):
+        if not any(True for _ in constant.results[0].uses):
+            constant.erase()
 
 
 def _name_functions(module: Any) -> None:
@@ -61,14 +71,10 @@ def _name_functions(module: Any) -> None:
 
 def _name_constants(module: Any) -> None:
     """Large constants again, under names in place of numbers."""
-    from coreai._compiler._mlir_libs._coreaiIR import _bindings
     from coreai._compiler.ir import DenseResourceElementsAttr
 
-    bindings: Any = _bindings
     large = [one for one in constants(module) if DenseResourceElementsAttr.isinstance(one.attributes["value"])]
     for number, operation in enumerate(large):
-        kind = operation.results[0].type
-        content = np.zeros(math.ceil(math.prod(kind.shape) * kind.element_type.width / 8), np.uint8)
-        bindings.compiler.copy_constant_value_to_array(constant_op=operation, destination=content)
+        held, kind = content(operation), operation.results[0].type
         with operation.context, operation.location:
-            operation.attributes["value"] = DenseResourceElementsAttr.get_from_buffer(content, f"weight_{number}", kind)
+            operation.attributes["value"] = DenseResourceElementsAttr.get_from_buffer(held, f"weight_{number}", kind)

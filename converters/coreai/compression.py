@@ -1,8 +1,8 @@
-"""Weights of an `AIProgram`, compressed by coreai-opt's passes.
+"""The forms that weights of an `AIProgram` can be stored in, by coreai-opt's passes, and the schemes made of them.
 
-A pass has one size of blocks for the whole program and leaves alone what that does not divide; so a scheme is several, from
-the largest blocks to the smallest, and each takes what those before it left. What no block size divides, such as the one input
-channel of a depthwise kernel, keeps 8 bits.
+A pass has one size of blocks and leaves alone what that does not divide; so a form is several, from the largest blocks to the
+smallest, and the first that takes a weight is its. What no block size divides, such as the one input channel of a depthwise
+kernel, gets the scheme's next form.
 """
 
 from __future__ import annotations
@@ -13,12 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from converters.coreai.asset import constants
-from edgeclip.errors import ConversionError, MissingPackageError
+from edgeclip.errors import MissingPackageError
 
 SMALLEST = 1024  # values; what has no more stays in float16, as in coreai-opt
-_PRODUCTS = frozenset({"batch_matmul", "broadcasting_batch_matmul", "conv2d", "gather_nd"})
-_MOST_LEFT = 0.05  # of the weights' values that the passes may leave in float16
+FLOAT = "fp16"  # the form of a weight that is not compressed
 
 
 @dataclass(frozen=True)
@@ -66,12 +64,27 @@ class Palette:
         )
 
 
+@dataclass(frozen=True)
+class Scheme:
+    """forms: of a weight, the first that it can have, or a later one where the floor asks for it. floor: the smallest cosine
+    on the calibration samples; above `verify`'s, as other samples fare a little worse, and float16 takes up to 0.001.
+    """
+
+    forms: tuple[str, ...]
+    floor: float
+
+
 _SIZES = (32, 16, 8)
-_CHANNELS = Blocks(8, 0)
 FORMS: dict[str, tuple[Blocks | Palette, ...]] = {
-    "w8": (_CHANNELS,),
-    "w4": (*(Blocks(4, size) for size in _SIZES), _CHANNELS),
-    "pal4": (*(Palette(4, size) for size in _SIZES), _CHANNELS),
+    "w8": (Blocks(8, 0),),
+    "w4": tuple(Blocks(4, size) for size in _SIZES),
+    "pal4": tuple(Palette(4, size) for size in _SIZES),
+}
+BITS = {"w4": 4 + 16 / _SIZES[0], "pal4": 4, "w8": 8, FLOAT: 16}  # of each value; blocks have float16 scales
+SCHEMES = {
+    "w8": Scheme(("w8", FLOAT), 0.994),
+    "w4": Scheme(("w4", "w8", FLOAT), 0.925),
+    "pal4": Scheme(("pal4", "w8", FLOAT), 0.885),
 }
 
 
@@ -82,30 +95,3 @@ def check_installed(scheme: str, which: Callable[[str], str | None] = shutil.whi
         raise MissingPackageError(
             f"--scheme {scheme}: coreai-opt compiles its k-means, and {compiler} is not installed: apt-get install g++"
         )
-
-
-def compress(program: Any, scheme: str) -> Any:
-    """The program with its weights as the scheme has them. Raises ConversionError where most were left as they are."""
-    for form in FORMS[scheme]:
-        program = form.apply(program)
-    sizes = {True: 0, False: 0}
-    for operation in constants(program._module._mlir_module):
-        sizes[_is_float_weight(operation)] += _values(operation)
-    if sizes[True] > _MOST_LEFT * (sizes[True] + sizes[False]):
-        share = 100 * sizes[True] / (sizes[True] + sizes[False])
-        raise ConversionError(f"coreai-opt left {share:.0f} % of the weights in float16; -v shows why")
-    return program
-
-
-def _values(operation: Any) -> int:
-    count = 1
-    for size in operation.results[0].type.shape:
-        count *= size
-    return count
-
-
-def _is_float_weight(operation: Any) -> bool:
-    """Whether a constant is a weight that a pass should have taken."""
-    kind = str(operation.results[0].type.element_type)
-    readers = {use.owner.name.rpartition(".")[2] for use in operation.results[0].uses}
-    return kind in ("f16", "f32") and _values(operation) > SMALLEST and bool(readers & _PRODUCTS)

@@ -12,7 +12,8 @@ import numpy as np
 from torch.export import ExportedProgram
 
 from converters.coreai.asset import write_asset
-from converters.coreai.compression import FORMS, compress
+from converters.coreai.choice import compress
+from converters.coreai.compression import SCHEMES
 from converters.coreai.half import overflowing, to_half
 from edgeclip.models.towers import ExportedTower
 from edgeclip.progress import silent
@@ -34,11 +35,12 @@ def lower(exported: ExportedTower, recipe: Recipe, metadata: Mapping[str, str], 
             kept = frozenset() if context is None else overflowing(program, _spread(context.samples()))
             program = to_half(program, kept)
         converted = _convert(exported, program)
-    if recipe.scheme in FORMS:
-        with progress(f"compressing the {exported.tower} tower: {recipe.scheme}"):
-            converted = compress(converted, recipe.scheme)
+    layers = None
+    if recipe.scheme in SCHEMES:
+        layers = compress(converted, program, exported, recipe, context, progress)
     write_asset(converted, dict(metadata), path)
-    return Lowered(kept_fp32=tuple(sorted(kept)), calibrated=bool(kept))
+    chosen = recipe.scheme in SCHEMES and context is not None
+    return Lowered(layers=layers, kept_fp32=tuple(sorted(kept)), calibrated=chosen or bool(kept))
 
 
 def _spread(samples: np.ndarray) -> np.ndarray:
