@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from edgeclip.apps import label_bank
 from edgeclip.apps.label_bank import LabelBank, read_label_bank, write_label_bank
 from edgeclip.errors import InputError
 from edgeclip.spec import Scoring
@@ -121,6 +122,18 @@ def test_damaged_files_are_refused(bank, tmp_path, damage):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(InputError, match=r"labels\.safetensors: not a label bank \("):
         read_label_bank(path)
+
+
+def test_a_bank_that_no_app_would_read_is_neither_written_nor_read(bank, tmp_path, monkeypatch):
+    path = tmp_path / "bank.safetensors"
+    write_label_bank(path, bank)
+    monkeypatch.setattr(label_bank, "MAX_BYTES", 100)
+    with pytest.raises(InputError, match="over 100"):
+        read_label_bank(path)
+    path.unlink()
+    with pytest.raises(InputError, match="apps read 100 and"):
+        write_label_bank(path, bank)
+    assert not path.exists()
 
 
 def test_a_bank_that_is_not_there_is_named(tmp_path):
