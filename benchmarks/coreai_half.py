@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import operator
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -93,6 +94,13 @@ def _giving_all(program: ExportedProgram) -> ExportedProgram:
 def _is_float(node: fx.Node) -> bool:
     value = node.meta.get("val")
     return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def _first(node: fx.Node) -> fx.Node | None:
+    """The node of an operation's result, of several (a norm gives its mean too) the first; None where nothing reads that."""
+    if isinstance(node.meta.get("val"), Tensor):
+        return node
+    return next((user for user in node.users if user.target is operator.getitem and user.args[1] == 0), None)
 
 
 def _run(program: ExportedProgram, given: np.ndarray) -> dict[str, np.ndarray]:
@@ -249,14 +257,17 @@ def _by_kind(program: ExportedProgram, values: Mapping[str, np.ndarray], given: 
 
     with torch.inference_mode():
         for node in program.graph.nodes:
-            if node.target not in _KINDS or node.meta["val"].dtype != torch.float16 or node.name not in values:
+            if node.target not in _KINDS or (result := _first(node)) is None:
+                continue
+            if result.meta["val"].dtype != torch.float16 or result.name not in values:
                 continue
             operands = [operand(argument) for argument in node.args]
             kwargs = {name: operand(argument) for name, argument in node.kwargs.items()}
             call = _KINDS[node.target](node, operands)
             wide = [one.double() if isinstance(one, Tensor) and one.is_floating_point() else one for one in operands]
             exact = node.target(*wide, **kwargs)
-            theirs = torch.from_numpy(values[node.name]).float()
+            exact = exact if isinstance(exact, Tensor) else exact[0]
+            theirs = torch.from_numpy(values[result.name]).float()
             found[_kind(node, call)].add(exact, theirs, {half: _ours(call, half).reshape(theirs.shape) for half in _HALVES})
     return found
 
@@ -289,9 +300,12 @@ class _Whole(fx.Interpreter):
         if n.op != "call_function":
             return super().run_node(n)
         args, kwargs = self.fetch_args_kwargs_from_env(n)
-        if n.target in _KINDS and n.meta["val"].dtype == torch.float16:
-            return _ours(_KINDS[n.target](n, list(args)), self._half).reshape(n.meta["val"].shape)
+        first = _first(n)
+        if n.target in _KINDS and first is not None and first.meta["val"].dtype == torch.float16:
+            value = _ours(_KINDS[n.target](n, list(args)), self._half).reshape(first.meta["val"].shape)
+            return value if first is n else (value,)
         kwargs = {name: torch.float32 if value == torch.float16 else value for name, value in kwargs.items()}
+        args = [one.contiguous() if isinstance(one, Tensor) else one for one in args]  # `view` counts on torch's own strides
         result = n.target(*args, **kwargs)
         is_half = _is_float(n) and n.meta["val"].dtype == torch.float16
         return rounded(result) if is_half and isinstance(result, Tensor) else result

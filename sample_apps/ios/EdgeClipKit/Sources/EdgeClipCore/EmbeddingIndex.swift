@@ -7,6 +7,7 @@ import Foundation
 /// A copy of this value goes on seeing the rows that it had.
 public struct EmbeddingIndex: Sendable {
     public static let schema = "edgeclip.index/1"
+    private static let rowsWorthACore = 8192
     private static let limits = (rows: 100_000_000, dim: 1 << 16, idBytes: 4096, indexBytes: 1 << 16)
 
     public let folder: URL
@@ -145,16 +146,26 @@ public struct EmbeddingIndex: Sendable {
             throw EdgeClipError.input("a query of \(query.count) values; the index holds \(dim) a row")
         }
         guard query.allSatisfy(\.isFinite) else { throw EdgeClipError.input("the query is not finite: the model is broken") }
-        var top = TopK(count)
-        embeddings.withUnsafeBytes { bytes in
-            query.withUnsafeBufferPointer { query in
-                let values = bytes.bindMemory(to: Int8.self)
-                for row in 0..<ids.count {
-                    let stored = UnsafeBufferPointer(rebasing: values[row * dim..<(row + 1) * dim])
-                    top.offer(row, Vectors.dot(stored, query) * scales[row])
+        // Each core takes a run of rows.
+        let runs = max(1, min(ProcessInfo.processInfo.activeProcessorCount, ids.count / Self.rowsWorthACore))
+        var found = [TopK](repeating: TopK(count), count: runs)
+        found.withUnsafeMutableBufferPointer { found in
+            embeddings.withUnsafeBytes { bytes in
+                query.withUnsafeBufferPointer { query in
+                    let values = bytes.bindMemory(to: Int8.self)
+                    DispatchQueue.concurrentPerform(iterations: runs) { run in
+                        var top = TopK(count)
+                        for row in ids.count * run / runs..<ids.count * (run + 1) / runs {
+                            let stored = UnsafeBufferPointer(rebasing: values[row * dim..<(row + 1) * dim])
+                            top.offer(row, Vectors.dot(stored, query) * scales[row])
+                        }
+                        found[run] = top
+                    }
                 }
             }
         }
+        var top = found[0]
+        for others in found.dropFirst() { top.offer(others) }
         return top.best().map { Hit(id: ids[$0.index], row: $0.index, score: $0.score) }
     }
 

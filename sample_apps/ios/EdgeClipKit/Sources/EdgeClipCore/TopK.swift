@@ -40,6 +40,11 @@ public struct TopK {
         }
     }
 
+    /// Every entry of another list's best.
+    mutating func offer(_ other: TopK) {
+        for entry in other.heap { offer(entry.index, entry.score) }
+    }
+
     public func best() -> [Entry] {
         heap.sorted { Self.isWorse($1, $0) }
     }
