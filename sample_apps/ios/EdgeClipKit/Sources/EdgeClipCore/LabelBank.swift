@@ -3,7 +3,7 @@ import Foundation
 /// Text embeddings of labels, made by `edgeclip labels`: with it, an app needs the image tower alone.
 public struct LabelBank: Sendable {
     public static let schema = "edgeclip.labels/1"
-    private static let maxBytes = 1 << 30
+    public static let maxBytes = 256 << 20  // `edgeclip labels` writes no more
     private static let lengthTolerance = 0.01  // float16 rounds a unit vector's length by less than 0.001
 
     public let labels: [String]
