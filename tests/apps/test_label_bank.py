@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgeclip.apps import label_bank
 from edgeclip.apps.label_bank import LabelBank, read_label_bank, write_label_bank
+from edgeclip.data.prompts import DEFAULT_TEMPLATES
 from edgeclip.errors import InputError
 from edgeclip.spec import Scoring
 
@@ -141,3 +143,12 @@ def test_a_bank_that_is_not_there_is_named(tmp_path):
         read_label_bank(tmp_path / "none.safetensors")
     with pytest.raises(InputError, match="cannot be read"):
         read_label_bank(tmp_path)
+
+
+_IOS = "ios/EdgeClipKit/Sources/EdgeClipCore/LabelBank.swift"
+_ANDROID = "android/edgeclip/src/main/kotlin/dev/edgeclip/core/LabelBank.kt"
+
+
+@pytest.mark.parametrize("core", [_IOS, _ANDROID])
+def test_apps_put_labels_into_the_templates_of_classify(core):
+    assert json.dumps(DEFAULT_TEMPLATES)[1:-1] in (Path(__file__).parents[2] / "sample_apps" / core).read_text()
