@@ -104,6 +104,7 @@ def compat(old: Path, new: Path, options: CompatOptions | None = None, progress:
     options = options or CompatOptions()
     _check(options)
     bundles = Bundle.open(old), Bundle.open(new)
+    pictures, texts = _pictures(options.images, bundles[0].manifest.image.size), _texts(options)
     makes = _contender(bundles[0], options.runtime, ("image",))
     searches = _contender(bundles[1], options.runtime, ("image",), ("text",))
     spaces = tuple(bundle.manifest.embedding.space_id for bundle in bundles)
@@ -124,7 +125,6 @@ def compat(old: Path, new: Path, options: CompatOptions | None = None, progress:
     towers = _towers(makes) & _towers(searches)
     if not towers:
         raise UsageError(f"{old} and {new} have no tower in common, so neither can answer the other's searches")
-    pictures, texts = _pictures(options.images, bundles[0].manifest.image.size), _texts(options)
     embedded = [
         _embedded(contender, pictures, texts, needed, progress)
         for contender, needed in ((makes, {*towers, _INDEXED}), (searches, towers))

@@ -27,6 +27,7 @@ TENSOR: Final = "embeddings"
 MAX_LABELS = 1_000_000
 MAX_DIM = 65_536
 MAX_HEADER_BYTES = 64 * 1024 * 1024
+MAX_BYTES = 256 * 1024 * 1024  # what the apps read
 _ALIGNMENT = 8  # of the data; the header is padded with blanks
 _DTYPES: dict[str, str] = {"F16": "<f2", "F32": "<f4"}
 
@@ -66,7 +67,8 @@ class _Header(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 def write_label_bank(path: Path, bank: LabelBank, dtype: Dtype = "F16") -> None:
     """Write a bank in place of what is there; the same bank gives the same bytes.
 
-    Raises InputError where the bank is none (see `read_label_bank`), OSError where the file cannot be written.
+    Raises InputError where the bank is none (see `read_label_bank`) or too large for apps, OSError where the file cannot
+    be written.
     """
     embeddings = np.asarray(bank.embeddings)
     _check(path, bank.labels, bank.templates, bank.scoring, embeddings)
@@ -77,6 +79,11 @@ def write_label_bank(path: Path, bank: LabelBank, dtype: Dtype = "F16") -> None:
     tensor = _Tensor(dtype=dtype, shape=(rows, dim), data_offsets=(0, len(data)))
     header = msgspec.json.encode(_Header(metadata=metadata, embeddings=tensor))
     header += b" " * (-len(header) % _ALIGNMENT)
+    if (size := 8 + len(header) + len(data)) > MAX_BYTES or len(header) > MAX_HEADER_BYTES:
+        raise InputError(
+            f"{path}: {size} bytes, {len(header)} of them a header; apps read {MAX_BYTES} and {MAX_HEADER_BYTES}:"
+            " take fewer labels"
+        )
     write_whole(path, struct.pack("<Q", len(header)) + header + data)
 
 
@@ -84,6 +91,8 @@ def read_label_bank(path: Path) -> LabelBank:
     """Read a bank. Raises InputError where it cannot be read, is cut, states what is not so, or has rows not of length 1."""
     try:
         size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise ValueError(f"{size} bytes, over {MAX_BYTES}")
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > min(MAX_HEADER_BYTES, size - 8):

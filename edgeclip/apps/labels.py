@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeclip.apps.label_bank import Dtype, LabelBank, write_label_bank
+from edgeclip.apps.label_bank import MAX_BYTES, Dtype, LabelBank, write_label_bank
 from edgeclip.bundle_writer import reporting_disk
 from edgeclip.classify import choose_runtime
 from edgeclip.data.prompts import DEFAULT_TEMPLATES, check_labels, check_templates
@@ -21,6 +21,7 @@ from edgeclip.spec import Tower
 from edgeclip.text_classifier import class_embeddings, class_prompts
 
 PRECISIONS: dict[str, Dtype] = {"fp16": "F16", "fp32": "F32"}
+_VALUE_BYTES: dict[str, int] = {"fp16": 2, "fp32": 4}
 _PROMPTS_AT_ONCE = 256
 _NEEDED: tuple[Tower, ...] = ("text",)
 _MAX_PROMPTS = 5_000_000
@@ -63,6 +64,10 @@ def make_label_bank(
         raise UsageError(f"--out {out}: is a folder; give the name of a file")
     bundle = Bundle.open(bundle_path)
     manifest = bundle.manifest
+    if (needed := len(labels) * manifest.embedding.dim * _VALUE_BYTES[precision]) > MAX_BYTES:
+        raise UsageError(
+            f"--labels: {len(labels)} labels take {needed} bytes in {precision}, and apps read {MAX_BYTES}; give fewer labels"
+        )
     engine, artifacts = choose_runtime(bundle, runtime, _NEEDED)
     artifact, tokenizer = artifacts["text"], load_tokenizer(bundle)
     embeddings = np.empty((len(labels), manifest.embedding.dim), np.float32)

@@ -60,8 +60,8 @@ class Platform:
     """One app kit. Paths are relative to the app's folder, with `/`.
 
     targets: those that it can run, the one it prefers first. bundles: where bundles lie. resources: the same place, as the
-    running app names it. generated: the one file that is made anew for each bundle, by `render`. link: how ExecuTorch's
-    libraries are called in `links`, the build file that names them. next_steps: what to do in the app's folder.
+    running app names it. generated: the one file that is made anew for each bundle, by `render`. abilities: reads what an app
+    can run from its build files; links: the one that names its libraries. next_steps: what to do in the app's folder.
     """
 
     name: str

@@ -86,20 +86,22 @@ def scaffold(
     out: Path,
     labels: Path | None = None,
     targets: Collection[str] = (),
+    schemes: Collection[str] = (),
     progress: Progress = silent,
     root: Path = TEMPLATES,
 ) -> AppResult:
     """Make an app of a bundle in the folder `out`, or update the one there.
 
-    labels: a label bank of the bundle's space, in place of the text tower. targets: only artifacts of these. root: where the
-    templates are. Raises UsageError where the app cannot run the bundle or the folder is no app's; nothing is changed then.
+    labels: a label bank of the bundle's space, in place of the text tower. targets, schemes: only artifacts of these. root:
+    where the templates are. Raises UsageError where the app cannot run the bundle or the folder is no app's;
+    nothing is changed then.
     """
     platform = load_platform(platform_name)
     bundle = Bundle.open(bundle_path)
     record = _existing(out, platform)
     plan = planned(out, templates(platform.name, platform.generated, platform.bundles, root), record)
     abilities = platform.abilities(reader(out, plan))
-    selection = select(bundle, platform, abilities, labels is not None, targets)
+    selection = select(bundle, platform, abilities, labels is not None, targets, schemes)
     job = _Job(platform, plan, prepare(bundle, selection.artifacts, labels), progress)
     if record is None:
         changed = _create(out, job)

@@ -27,12 +27,17 @@ class Selection:
 
 
 def select(
-    bundle: Bundle, platform: Platform, abilities: Abilities, labels: bool = False, targets: Collection[str] = ()
+    bundle: Bundle,
+    platform: Platform,
+    abilities: Abilities,
+    labels: bool = False,
+    targets: Collection[str] = (),
+    schemes: Collection[str] = (),
 ) -> Selection:
     """Choose what the app runs of a bundle.
 
-    labels: a label bank takes the text tower's place. targets: of these only. Raises UsageError, with all reasons, where a
-    tower is missing that the app needs.
+    labels: a label bank takes the text tower's place. targets, schemes: of these only. Raises UsageError, with all reasons,
+    where a tower is missing that the app needs.
     """
     for target in targets:
         if target not in platform.targets:
@@ -41,7 +46,7 @@ def select(
         raise BundleError(f"{bundle.path}: the model's name {bundle.manifest.model!r} cannot name a folder of an app")
     chosen, left_out = [], []
     for artifact in bundle.manifest.artifacts:
-        reason = _reason_against(artifact, bundle, platform, abilities, targets)
+        reason = _not_asked_for(artifact, platform, targets, schemes) or _reason_against(artifact, bundle, platform, abilities)
         if reason is None:
             chosen.append(artifact)
         else:
@@ -91,14 +96,18 @@ def _below_kit(platform: Platform, abilities: Abilities) -> str | None:
     )
 
 
-def _reason_against(
-    artifact: Artifact, bundle: Bundle, platform: Platform, abilities: Abilities, targets: Collection[str]
-) -> str | None:
-    """Why the app cannot or should not run an artifact, or None."""
+def _not_asked_for(artifact: Artifact, platform: Platform, targets: Collection[str], schemes: Collection[str]) -> str | None:
+    """Why an artifact is none of those that the user wants in the app, or None."""
     if artifact.target not in platform.targets:
         return f"{platform.title} apps run {' and '.join(platform.targets)}"
-    if targets and artifact.target not in targets:
-        return f"--target {' --target '.join(targets)} leaves it out"
+    for option, value, wanted in (("--target", artifact.target, targets), ("--scheme", artifact.scheme, schemes)):
+        if wanted and value not in wanted:
+            return f"{' '.join(f'{option} {one}' for one in wanted)} leaves it out"
+    return None
+
+
+def _reason_against(artifact: Artifact, bundle: Bundle, platform: Platform, abilities: Abilities) -> str | None:
+    """Why the app cannot run an artifact of a target of its own, or None."""
     return _TARGET_CHECKS[artifact.target](artifact, bundle, platform, abilities) or _later_os(artifact, platform, abilities)
 
 

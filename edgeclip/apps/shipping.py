@@ -16,7 +16,7 @@ from edgeclip.data.tokenizer import FOLDER as TOKENIZER_FOLDER
 from edgeclip.errors import BundleError
 from edgeclip.golden import read_golden
 from edgeclip.golden_json import GOLDEN_JSON, encoded_golden_json
-from edgeclip.manifest import Artifact, Bundle, FileEntry, Manifest, content_sha256, file_sha256
+from edgeclip.manifest import Artifact, Bundle, FileEntry, Manifest, content_sha256, file_sha256, size_bytes
 
 LABELS_FILE = "labels.safetensors"  # in an app's bundle
 
@@ -68,10 +68,11 @@ def is_at(place: Path, manifest: Manifest) -> bool:
 
 
 def ship(shipment: Shipment, place: Path) -> None:
-    """Write the bundle of an app, in place of what is there; each file is held against the manifest's hash."""
+    """Write the bundle of an app, in place of what is there; each file is held against the manifest's size and hash."""
     with BundleWriter(place, force=True) as writer:
         for entry in entries_of(shipment.manifest):
             copy = writer.folder / entry.path
+            _check_size(shipment, entry)
             with reporting_disk(place):
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 _write(shipment, entry.path, copy)
@@ -82,11 +83,24 @@ def ship(shipment: Shipment, place: Path) -> None:
         writer.commit(shipment.manifest)
 
 
+def _check_size(shipment: Shipment, entry: _Entry) -> None:
+    """Refuse, before it is copied, what has not the size that the manifest states: apps refuse it too."""
+    if entry.path == GOLDEN_JSON:
+        return
+    source = _source(shipment, entry.path)
+    if (size := size_bytes(source)) != entry.size_bytes:
+        raise BundleError(f"{source}: {size} bytes, {entry.size_bytes} in the manifest; convert the model again")
+
+
+def _source(shipment: Shipment, path: str) -> Path:
+    return shipment.labels if shipment.labels is not None and path == LABELS_FILE else shipment.source.locate(path)
+
+
 def _write(shipment: Shipment, path: str, copy: Path) -> None:
     if path == GOLDEN_JSON:
         copy.write_bytes(shipment.golden)
         return
-    source = shipment.labels if shipment.labels is not None and path == LABELS_FILE else shipment.source.locate(path)
+    source = _source(shipment, path)
     shutil.copytree(source, copy, symlinks=True) if source.is_dir() else shutil.copyfile(source, copy)
 
 

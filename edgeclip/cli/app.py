@@ -25,9 +25,17 @@ if TYPE_CHECKING:
     help="A label bank, made by `edgeclip labels`, in place of the text tower.",
 )
 @click.option("--target", "targets", multiple=True, metavar="T", help="Take only artifacts of this target; repeatable.")
+@click.option("--scheme", "schemes", multiple=True, metavar="S", help="Take only artifacts of this scheme; repeatable.")
 @common_options
 def command(
-    platform: str, bundle: Path, out: Path, labels: Path | None, targets: tuple[str, ...], as_json: bool, verbose: bool
+    platform: str,
+    bundle: Path,
+    out: Path,
+    labels: Path | None,
+    targets: tuple[str, ...],
+    schemes: tuple[str, ...],
+    as_json: bool,
+    verbose: bool,
 ) -> None:
     """Make an app from the samples with BUNDLE in place, or put BUNDLE into the app that is in DIR.
 
@@ -39,7 +47,7 @@ def command(
     with working(verbose) as progress:
         from edgeclip.apps.scaffold import scaffold
 
-        result = scaffold(platform, bundle, out, labels, targets, progress)
+        result = scaffold(platform, bundle, out, labels, targets, schemes, progress)
     for warning in result.selection.warnings:
         click.echo(f"warning: {warning}", err=True)
     print_json(_as_json(result)) if as_json else _print(result)
@@ -74,9 +82,9 @@ def _print(result: AppResult) -> None:
         click.echo(f"  {artifact.label}: {artifact.path}, {artifact.size_bytes / 1e6:.1f} MB")
     for artifact, reason in selection.left_out:
         click.echo(f"  left out {artifact.label}: {reason}")
-    first = selection.artifacts[0].target
-    if len({artifact.tower for artifact in selection.artifacts}) < len(selection.artifacts):
-        click.echo(f"  the app runs {first}; --target {first} leaves the others out")
+    runs = {artifact.tower: artifact.label for artifact in reversed(selection.artifacts)}  # of each tower, the first
+    if len(runs) < len(selection.artifacts):
+        click.echo(f"  the app runs {' and '.join(reversed(runs.values()))}; --target and --scheme leave others out")
     for path in result.removed:
         click.echo(f"removed {path}: the templates have it no more")
     for path in result.edited:

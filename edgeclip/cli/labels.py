@@ -8,6 +8,7 @@ import click
 
 from edgeclip.cli.output import common_options, print_json, working
 from edgeclip.data.prompts import DEFAULT_TEMPLATES, read_labels, read_templates, template_sets
+from edgeclip.errors import UsageError
 from edgeclip.plugins import RUNTIMES
 
 
@@ -46,6 +47,9 @@ def command(
     """
     labels = read_labels(labels_file, "--labels")
     templates = read_templates(templates_file) if templates_file else DEFAULT_TEMPLATES
+    for option, source in (("--labels", labels_file), ("--templates", Path(templates_file or labels_file))):
+        if out.exists() and source.exists() and out.samefile(source):
+            raise UsageError(f"--out {out}: is the file of {option}, which would be lost; give another name")
     if runtime is not None:
         RUNTIMES[runtime]  # a miss is an error before anything heavy is imported
     with working(verbose) as progress:

@@ -137,6 +137,13 @@ def test_wrong_options(tmp_path, options, said):
         compat(old.path, new.path, options)
 
 
+@pytest.mark.parametrize("option", ["images", "texts"])
+def test_samples_that_are_not_there_are_an_error_even_where_none_are_needed(tmp_path, option):
+    old, new = _bundles(tmp_path)
+    with pytest.raises(InputError, match=f"--{option} .*no such"):
+        compat(old.path, new.path, CompatOptions(**{option: tmp_path / "nowhere"}))
+
+
 @pytest.mark.parametrize("count", [None, 0, 99])
 def test_too_few_pictures_show_nothing(tmp_path, count):
     old, new = _bundles(tmp_path, embedding={"space_id": "other"})

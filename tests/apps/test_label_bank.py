@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edgeclip.apps import label_bank
 from edgeclip.apps.label_bank import LabelBank, read_label_bank, write_label_bank
+from edgeclip.data.prompts import DEFAULT_TEMPLATES
 from edgeclip.errors import InputError
 from edgeclip.spec import Scoring
 
@@ -123,8 +126,29 @@ def test_damaged_files_are_refused(bank, tmp_path, damage):
         read_label_bank(path)
 
 
+def test_a_bank_that_no_app_would_read_is_neither_written_nor_read(bank, tmp_path, monkeypatch):
+    path = tmp_path / "bank.safetensors"
+    write_label_bank(path, bank)
+    monkeypatch.setattr(label_bank, "MAX_BYTES", 100)
+    with pytest.raises(InputError, match="over 100"):
+        read_label_bank(path)
+    path.unlink()
+    with pytest.raises(InputError, match="apps read 100 and"):
+        write_label_bank(path, bank)
+    assert not path.exists()
+
+
 def test_a_bank_that_is_not_there_is_named(tmp_path):
     with pytest.raises(InputError, match=r"none\.safetensors: no such file; make a label bank with `edgeclip labels`"):
         read_label_bank(tmp_path / "none.safetensors")
     with pytest.raises(InputError, match="cannot be read"):
         read_label_bank(tmp_path)
+
+
+_IOS = "ios/EdgeClipKit/Sources/EdgeClipCore/LabelBank.swift"
+_ANDROID = "android/edgeclip/src/main/kotlin/dev/edgeclip/core/LabelBank.kt"
+
+
+@pytest.mark.parametrize("core", [_IOS, _ANDROID])
+def test_apps_put_labels_into_the_templates_of_classify(core):
+    assert json.dumps(DEFAULT_TEMPLATES)[1:-1] in (Path(__file__).parents[2] / "sample_apps" / core).read_text()

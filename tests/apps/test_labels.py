@@ -136,6 +136,26 @@ def test_a_folder_is_no_place_for_a_bank(small, tmp_path):
         make_label_bank(small[0], ["a"], tmp_path)
 
 
+def test_more_than_apps_read_is_refused_before_anything_runs(small, monkeypatch):
+    bundle, out, runtime = small
+    monkeypatch.setattr(making, "MAX_BYTES", 16)
+    with pytest.raises(UsageError, match="3 labels take 24 bytes in fp16, and apps read 16"):
+        make_label_bank(bundle, ["a", "b", "c"], out)
+    assert runtime.batches == []
+
+
+@pytest.mark.parametrize("option", ["--labels", "--templates"])
+def test_what_is_read_is_not_written_over(cli, small, tmp_path, option):
+    files = {"--labels": tmp_path / "labels.txt", "--templates": tmp_path / "templates.txt"}
+    files["--labels"].write_text("a\n")
+    files["--templates"].write_text("a {}\n")
+    given = [part for name, path in files.items() for part in (name, path)]
+    result = cli("labels", small[0], *given, "--out", files[option])
+    assert result.status == 2
+    assert f"is the file of {option}" in result.error
+    assert files[option].read_text().startswith("a")
+
+
 @pytest.fixture
 def drawn(tmp_path):
     """A picture of each of the first labels."""

@@ -286,7 +286,8 @@ def test_damage_of_the_bundle_is_found_and_nothing_is_left(parts, existing):
         scaffold("ios", bundle, app, root=root)
         write_bundle(bundle, content="trained further")
     before = tree(app) if existing else None
-    (bundle / "executorch/xnnpack_text.pte").write_text("other weights")
+    damaged = bundle / "executorch/xnnpack_text.pte"
+    damaged.write_text(damaged.read_text()[::-1])
     with pytest.raises(BundleError, match=r"xnnpack_text.pte: content differs from its hash"):
         scaffold("ios", bundle, app, root=root)
     if existing:
@@ -295,6 +296,18 @@ def test_damage_of_the_bundle_is_found_and_nothing_is_left(parts, existing):
         }
     else:
         assert {path.name for path in app.parent.iterdir()} == {"templates", "bundle"}
+
+
+@pytest.mark.parametrize("path", ["executorch/xnnpack_text.pte", "tokenizer/vocab.json"])
+def test_a_size_that_apps_would_refuse_is_found_before_the_file_is_copied(parts, path):
+    root, bundle, app = parts
+    manifest = bundle / MANIFEST_FILE
+    stated = json.loads(manifest.read_text())
+    next(entry for entry in (*stated["artifacts"], *stated["files"]) if entry["path"] == path)["size_bytes"] = 1
+    manifest.write_text(json.dumps(stated))
+    with pytest.raises(BundleError, match=f"{path}: .* bytes, 1 in the manifest"):
+        scaffold("android", bundle, app, root=root)
+    assert {path.name for path in app.parent.iterdir()} == {"templates", "bundle"}
 
 
 def test_a_full_disk_is_one_line_and_leaves_the_app_as_it_was(parts, monkeypatch):

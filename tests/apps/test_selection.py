@@ -20,10 +20,10 @@ def _abilities(platform, **files):
     return load_platform(platform).abilities(texts.__getitem__)
 
 
-def _select(tmp_path, platform, made, labels=False, targets=(), files=None, **bundle):
+def _select(tmp_path, platform, made, labels=False, targets=(), schemes=(), files=None, **bundle):
     write_bundle(tmp_path / "bundle", made, **bundle)
     return select(
-        Bundle.open(tmp_path / "bundle"), load_platform(platform), _abilities(platform, **files or {}), labels, targets
+        Bundle.open(tmp_path / "bundle"), load_platform(platform), _abilities(platform, **files or {}), labels, targets, schemes
     )
 
 
@@ -130,6 +130,7 @@ def test_what_an_app_can_run_is_taken(tmp_path, platform, made, taken):
         ),
         ("ios", (*COREML, *XNNPACK), {"targets": ("coreai",)}, "--target coreai: iOS apps run coreml and executorch"),
         ("ios", COREML, {"targets": ("executorch",)}, "--target executorch leaves it out"),
+        ("ios", COREML, {"schemes": ("w8", "w4")}, "coreml fp16 image: --scheme w8 --scheme w4 leaves it out"),
     ],
 )  # fmt: skip
 def test_what_an_app_cannot_run_is_refused_with_the_reason(tmp_path, platform, made, options, said):
@@ -141,6 +142,16 @@ def test_what_is_left_out_beside_something_that_runs_has_its_reason(tmp_path):
     selection = _select(tmp_path, "ios", (*COREML, *_with(XNNPACK, backend="vulkan")))
     assert [artifact.target for artifact in selection.artifacts] == ["coreml", "coreml"]
     assert all("no vulkan backend" in reason for _, reason in selection.left_out)
+
+
+def test_of_several_schemes_one_can_be_taken(tmp_path):
+    made = (*COREML, *XNNPACK)
+    selection = _select(tmp_path, "ios", made, schemes=("fp32",))
+    assert [artifact.label for artifact in selection.artifacts] == [
+        "executorch/xnnpack fp32 image",
+        "executorch/xnnpack fp32 text",
+    ]
+    assert {reason for _, reason in selection.left_out} == {"--scheme fp32 leaves it out"}
 
 
 def test_a_patch_label_of_the_exporter_does_not_count(tmp_path):

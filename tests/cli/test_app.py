@@ -35,7 +35,8 @@ def test_an_app_is_made_and_updated(cli, bundle, tmp_path, platform):
     assert f"{load_platform(platform).title} app made" in made.out
     assert "warning: the weights of tinyclip-demo are under A licence: no commercial use" in made.err
     assert "next, in the app's folder:" in made.out
-    assert ("the app runs coreml; --target coreml leaves the others out" in made.out) == (platform == "ios")
+    first = "the app runs coreml fp16 image and coreml fp16 text; --target and --scheme leave others out"
+    assert (first in made.out) == (platform == "ios")
     (app / EDITED[platform]).write_text("mine")
     again = cli("app", platform, bundle, "--out", app)
     assert "app updated, 0 files written" in again.out
@@ -46,6 +47,11 @@ def test_an_app_is_made_and_updated(cli, bundle, tmp_path, platform):
     assert [Path(found["bundle"], path).exists() for path in found["artifacts"]] == [True] * len(found["artifacts"])
     assert Path(found["generated"]).exists()
     assert len(found["warnings"]) == 1
+
+
+def test_a_scheme_is_taken_by_its_name(cli, bundle, tmp_path):
+    found = cli("app", "ios", bundle, "--out", tmp_path / "app", "--scheme", "fp32", "--json").json
+    assert found["artifacts"] == ["executorch/xnnpack_image.pte", "executorch/xnnpack_text.pte"]
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)

@@ -12,30 +12,20 @@ struct Classifier: Sendable {
     static let suggestions = ["a person", "a dog", "a cat", "a car", "food", "a plant", "a building", "a screen", "a book", "the sky"]
     private static let shown = 5
 
-    let labels: [String]
+    var labels: [String] { bank.labels }
     private let model: LoadedModel
-    private let scores: @Sendable ([Float]) throws -> [(name: String, score: Float)]
+    private let bank: LabelBank
 
     /// With the app's label bank.
     init(_ model: LoadedModel, bank: LabelBank) {
-        (self.model, labels) = (model, bank.labels)
-        scores = { try bank.classify($0, count: Self.shown).map { (name: $0.label, score: $0.score) } }
+        (self.model, self.bank) = (model, bank)
     }
 
     /// With labels of the user's.
     init(_ model: LoadedModel, labels: [String], text: LoadedModel.TextSide) async throws {
         guard !labels.isEmpty else { throw EdgeClipError.input("Type at least one label.") }
-        var embeddings: [[Float]] = []
-        for label in labels {
-            try Task.checkCancellation()
-            embeddings.append(try await text.embedding(of: "a photo of \(label)"))
-        }
-        let (scoring, rows) = (model.bundle.manifest.scoring, embeddings)
-        (self.model, self.labels) = (model, labels)
-        scores = { picture in
-            let cosines = rows.map { row in zip(row, picture).reduce(0) { $0 + $1.0 * $1.1 } }
-            return TopK.of(try scoring.scores(cosines: cosines), count: Self.shown).map { (name: labels[$0.index], score: $0.score) }
-        }
+        let bank = try await LabelBank(encoding: labels, for: model.bundle.manifest) { try await text.embedding(of: $0) }
+        self.init(model, bank: bank)
     }
 
     /// read: gives the picture. It is called here, off the main thread, since decoding takes a while.
@@ -44,6 +34,7 @@ struct Classifier: Sendable {
         let started = ContinuousClock.now
         let embedding = try await model.embedding(of: picture)
         let spent = started.duration(to: .now)
-        return Answer(labels: try scores(embedding), milliseconds: spent / .milliseconds(1))
+        let best = try bank.classify(embedding, count: Self.shown)
+        return Answer(labels: best.map { (name: $0.label, score: $0.score) }, milliseconds: spent / .milliseconds(1))
     }
 }

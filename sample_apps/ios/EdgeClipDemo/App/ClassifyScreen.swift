@@ -55,7 +55,9 @@ private struct ClassifyView: View {
                 classifier = Classifier(model, bank: bank)
             } else if let text = model.text {
                 try await Task.sleep(for: .milliseconds(400))  // until typing stops
-                let names = labels.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
+                var seen = Set<String>()
+                let names = labels.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }
+                    .filter { !$0.isEmpty && seen.insert($0).inserted }
                 classifier = try await Classifier(model, labels: names, text: text)
             } else {
                 message = "The bundle has neither a text tower nor a label bank."

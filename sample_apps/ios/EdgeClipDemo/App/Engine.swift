@@ -56,7 +56,8 @@ struct LoadedModel: Sendable {
         async let image = imageEncoder(bundle, imageArtifact)
         async let text = textSide(bundle)
         let labelBank = try BundleInfo.labelBank.map {
-            try LabelBank(contentsOf: bundle.folder.appendingPathComponent($0), spaceID: embedding.spaceID, dim: embedding.dim)
+            try LabelBank(
+                bundle.verifiedData(of: $0, atMost: LabelBank.maxBytes), file: $0, spaceID: embedding.spaceID, dim: embedding.dim)
         }
         return LoadedModel(
             bundle: bundle, imageArtifact: imageArtifact, image: try await image, text: try await text, labelBank: labelBank)

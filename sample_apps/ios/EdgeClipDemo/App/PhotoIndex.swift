@@ -28,8 +28,18 @@ actor PhotoIndex {
         let folder = try FileManager.default.url(for: .applicationSupportDirectory, in: .userDomainMask, appropriateFor: nil, create: true)
             .appendingPathComponent("\(name).edgeindex", isDirectory: true)
         self.model = model
-        index = try EmbeddingIndex.openOrCreate(folder, spaceID: embedding.spaceID, dim: embedding.dim)
+        index = try Self.opened(folder, spaceID: embedding.spaceID, dim: embedding.dim)
         known = Set(index.ids)
+    }
+
+    /// A damaged index is made anew: the photos are there to be indexed again.
+    private static func opened(_ folder: URL, spaceID: String, dim: Int) throws -> EmbeddingIndex {
+        do {
+            return try EmbeddingIndex.openOrCreate(folder, spaceID: spaceID, dim: dim)
+        } catch EdgeClipError.store {
+            try? FileManager.default.removeItem(at: folder)  // what is still wrong then, the next line says
+            return try EmbeddingIndex.openOrCreate(folder, spaceID: spaceID, dim: dim)
+        }
     }
 
     var count: Int { index.count }

@@ -13,6 +13,8 @@ public protocol TextEncoder: Sendable {
 }
 
 extension Manifest {
+    private static let lengthTolerance = 0.01  // of fp16 and of int8 graphs; a mistake is off by far more
+
     /// An encoder's output, checked: as many values as the manifest says, all finite, of length 1 or brought to it.
     ///
     /// Throws `EdgeClipError.runtime` where a model gives anything else.
@@ -23,6 +25,9 @@ extension Manifest {
         let length = output.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
         guard length.isFinite, length > 0 else {
             throw EdgeClipError.runtime("\(artifact.path): gives an embedding that is zero or not finite")
+        }
+        guard !embedding.l2Normalized || abs(length - 1) <= Self.lengthTolerance else {
+            throw EdgeClipError.runtime("\(artifact.path): gives an embedding of length \(length), not 1")
         }
         return embedding.l2Normalized ? output : output.map { Float(Double($0) / length) }
     }

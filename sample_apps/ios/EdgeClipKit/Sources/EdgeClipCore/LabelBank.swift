@@ -1,9 +1,11 @@
 import Foundation
 
-/// Text embeddings of labels, made by `edgeclip labels`: with it, an app needs the image tower alone.
+/// Text embeddings of labels. With those made by `edgeclip labels`, an app needs the image tower alone.
 public struct LabelBank: Sendable {
     public static let schema = "edgeclip.labels/1"
-    private static let maxBytes = 1 << 30
+    public static let maxBytes = 256 << 20  // `edgeclip labels` writes no more
+    /// What `edgeclip classify` puts labels into by default.
+    public static let defaultTemplates = ["{}", "a photo of {}", "a picture of {}", "an image of {}", "a drawing of {}"]
     private static let lengthTolerance = 0.01  // float16 rounds a unit vector's length by less than 0.001
 
     public let labels: [String]
@@ -50,7 +52,38 @@ public struct LabelBank: Sendable {
         try check()
     }
 
-    private func check() throws {
+    /// A bank of labels that were not known beforehand: each the mean of its prompts' embeddings, scaled to length 1 again (OpenAI
+    /// CLIP, section 3.1.4). embed: a prompt to its embedding, `dim` values of unit length. Ends early where its task is cancelled.
+    public init(
+        encoding labels: [String], templates: [String] = Self.defaultTemplates, for manifest: Manifest,
+        embed: (String) async throws -> [Float]
+    ) async throws {
+        (self.labels, self.templates, scoring) = (labels, templates, manifest.scoring)
+        (spaceID, dim) = (manifest.embedding.spaceID, manifest.embedding.dim)
+        do {
+            try Self.check(labels, templates)
+        } catch let error as Malformed {
+            throw EdgeClipError.input("the label bank \(error.message)")
+        }
+        var rows: [Float] = []
+        for label in labels {
+            var sum = [Double](repeating: 0, count: dim)
+            for template in templates {
+                try Task.checkCancellation()
+                let embedding = try await embed(template.components(separatedBy: "{}").joined(separator: label))
+                guard embedding.count == dim, embedding.allSatisfy(\.isFinite) else {
+                    throw EdgeClipError.input("\(label): an embedding that is not \(dim) finite values")
+                }
+                for index in sum.indices { sum[index] += Double(embedding[index]) }
+            }
+            let length = sum.reduce(0) { $0 + $1 * $1 }.squareRoot()
+            guard length > 0 else { throw EdgeClipError.input("\(label): prompts whose embeddings cancel out") }
+            rows += sum.map { Float($0 / length) }
+        }
+        embeddings = rows
+    }
+
+    private static func check(_ labels: [String], _ templates: [String]) throws {
         let isBlank = labels.contains { $0.allSatisfy(\.isWhitespace) }
         guard !labels.isEmpty, !isBlank, Set(labels.map { Array($0.utf8) }).count == labels.count else {
             throw Malformed("needs labels, none of them blank and none twice")
@@ -58,6 +91,10 @@ public struct LabelBank: Sendable {
         guard !templates.isEmpty, templates.allSatisfy({ $0.components(separatedBy: "{}").count == 2 }) else {
             throw Malformed("needs templates with {} once each")
         }
+    }
+
+    private func check() throws {
+        try Self.check(labels, templates)
         guard scoring.logitScale > 0 else { throw Malformed("has a scale that is not above 0") }
         for row in labels.indices {
             let square = embeddings[row * dim..<(row + 1) * dim].reduce(0) { $0 + Double($1) * Double($1) }

@@ -30,7 +30,7 @@ final class BundleTests: XCTestCase {
         XCTAssertEqual(right.milliseconds.count, golden.images.count)
         let rightText = await test.run(Replay(golden), tokenizer: tokenizer, artifact: text)
         XCTAssertTrue(rightText.passed, "\(rightText.failures)")
-        for damage in [Replay.Damage.otherOrder, .nan, .zero, .short, .noise] {
+        for damage in [Replay.Damage.otherOrder, .nan, .zero, .short, .double, .noise] {
             let wrong = await test.run(Replay(golden, damage), artifact: image)
             XCTAssertFalse(wrong.passed, "\(damage)")
             let wrongText = await test.run(Replay(golden, damage), tokenizer: tokenizer, artifact: text)
@@ -76,7 +76,7 @@ final class BundleTests: XCTestCase {
 
 /// An encoder that knows the answers, or nearly.
 private struct Replay: ImageEncoder, TextEncoder {
-    enum Damage { case none, otherOrder, nan, zero, short, noise }
+    enum Damage { case none, otherOrder, nan, zero, short, double, noise }
 
     private let golden: GoldenFile
     private let damage: Damage
@@ -103,6 +103,7 @@ private struct Replay: ImageEncoder, TextEncoder {
         case .nan: return right.map { _ in .nan }
         case .zero: return right.map { _ in 0 }
         case .short: return Array(right.dropLast())
+        case .double: return right.map { 2 * $0 }
         case .noise: return right.enumerated().map { $1 + ($0.isMultiple(of: 2) ? 0.02 : -0.02) }
         }
     }

@@ -70,6 +70,48 @@ final class ScoreTests: XCTestCase {
         XCTAssertThrowsError(try LabelBank(contentsOf: file, spaceID: expected["space_id"].text, dim: dim + 1))
     }
 
+    func testLabelsOfOnesOwnAreMeansOfTheirPrompts() async throws {
+        let manifest = try ModelBundle(VectorFiles.folder().appendingPathComponent("bundle")).manifest
+        let dim = manifest.embedding.dim
+        let (along, across) = (Self.unit(0, of: dim), Self.unit(1, of: dim))
+        var seen: [String] = []
+        let bank = try await LabelBank(encoding: ["dog", "cat"], templates: ["{}", "a {}."], for: manifest) { prompt in
+            seen.append(prompt)
+            return prompt == "a dog." ? across : along
+        }
+        XCTAssertEqual(seen, ["dog", "a dog.", "cat", "a cat."])
+        XCTAssertEqual(bank.embedding(0)[0], Float(0.5).squareRoot(), accuracy: 1e-6)
+        XCTAssertEqual(bank.embedding(0)[1], Float(0.5).squareRoot(), accuracy: 1e-6)
+        XCTAssertEqual(bank.embedding(1), along)
+        XCTAssertEqual(try bank.classify(along, count: 2).map(\.label), ["cat", "dog"])
+        XCTAssertEqual(bank.spaceID, manifest.embedding.spaceID)
+        for labels in [[], ["a", " "], ["a", "a"]] {
+            await Self.assertInputError { _ = try await LabelBank(encoding: labels, for: manifest) { _ in along } }
+        }
+        for templates in [[], ["a"], ["{} {}"]] {
+            await Self.assertInputError {
+                _ = try await LabelBank(encoding: ["a"], templates: templates, for: manifest) { _ in along }
+            }
+        }
+        for wrong in [[1], along.map { _ in Float.nan }, along.map { _ in 0 }] {
+            await Self.assertInputError { _ = try await LabelBank(encoding: ["a"], for: manifest) { _ in wrong } }
+        }
+    }
+
+    private static func unit(_ index: Int, of dim: Int) -> [Float] {
+        (0..<dim).map { $0 == index ? 1 : 0 }
+    }
+
+    private static func assertInputError(_ body: () async throws -> Void, line: UInt = #line) async {
+        do {
+            try await body()
+            XCTFail("no error", line: line)
+        } catch EdgeClipError.input {
+        } catch {
+            XCTFail("\(error)", line: line)
+        }
+    }
+
     func testHalfPrecision() {
         for (bits, value) in [(0x3C00, 1), (0xC000, -2), (0x0001, 5.960464477539063e-8), (0x83FF, -6.097555160522461e-5), (0x7BFF, 65504)]
             as [(UInt16, Float)]

@@ -47,7 +47,7 @@ class LabelBank private constructor(
         /** What `edgeclip classify` puts labels into by default. */
         val TEMPLATES = listOf("{}", "a photo of {}", "a picture of {}", "an image of {}", "a drawing of {}")
         private const val MAX_BYTES = 256L shl 20
-        private const val MAX_HEADER_BYTES = 16L shl 20
+        private const val MAX_HEADER_BYTES = 64L shl 20
         private const val MAX_DIM = 1 shl 16
         private val WIDTHS = mapOf("F16" to 2, "F32" to 4)
 
