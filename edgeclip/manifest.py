@@ -54,7 +54,7 @@ Percent = Annotated[float, Meta(ge=0, le=100)]
 class Artifact(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One converted tower. `sha256` of a folder is that of its listing, see `tree_sha256`.
 
-    layers: how each named weight is stored, where that differs between weights; scheme `auto`, where the target has it, takes it
+    layers: how each named weight is stored, where that differs between weights; scheme `auto`, where a target has it, takes it
     back (`edgeclip convert --layers`).
     calibration: the hash of the inputs that the scheme looked at. min_cosine: what scheme `auto` promises of every embedding.
     kept_fp32: what a smaller type would ruin. libraries: of the runtime's, that an app has to link besides it and the backend.
