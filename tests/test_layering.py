@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from edgeclip.plugins import TARGETS
+
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "coremltools", "executorch", "open_clip", "timm", "transformers", "huggingface_hub", "numpy", "PIL")
 ALLOWED = {"edgeclip": {"edgeclip"}, "converters": {"converters", "edgeclip"}, "profiles": {"profiles", "edgeclip"}}
@@ -41,11 +43,13 @@ def _modules(path: Path) -> set[str]:
     return {".".join(name.split(".")[:2]) for name in names if name.startswith("converters.")}
 
 
-@pytest.mark.parametrize("package", sorted(path.parent.name for path in (ROOT / "converters").glob("*/__init__.py")))
-def test_targets_do_not_import_each_other(package):
-    allowed = {f"converters.{package}", "converters.exactness", "converters.layout", "converters.limits"}
-    for path in (ROOT / "converters" / package).rglob("*.py"):
-        assert _modules(path) <= allowed, path.relative_to(ROOT)
+def test_targets_do_not_import_each_other_nor_what_they_share_imports_one():
+    targets = {path.parent.name for path in (ROOT / "converters").glob("*/target.py")}
+    assert targets == set(TARGETS)
+    for path in (ROOT / "converters").rglob("*.py"):
+        own = path.relative_to(ROOT / "converters").parts[0]
+        imported = {name.partition(".")[2] for name in _modules(path)}
+        assert not imported & (targets - {own}), path.relative_to(ROOT)
 
 
 def _python(code: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from converters.coreai.compression import check_installed
 from converters.coreai.inspection import inspect_asset
 from converters.coreai.metadata import stated_scheme
+from converters.layouts import NeuralEngineLayouts
 from edgeclip.errors import ConversionError, MissingPackageError
 from edgeclip.models.towers import ExportedTower
 from edgeclip.plugins import RUNTIMES
@@ -16,11 +17,8 @@ from edgeclip.recipe import Recipe
 from edgeclip.spec import ModelSpec, Tower
 from edgeclip.target import Context, Interface, Lowered, tower_interface
 
-if TYPE_CHECKING:
-    from torch import nn
 
-
-class CoreAITarget:
+class CoreAITarget(NeuralEngineLayouts):
     """Programs of static shape, batch 1, float32 or int32 outside; the image tower takes a tensor."""
 
     name = "coreai"
@@ -28,7 +26,6 @@ class CoreAITarget:
     schemes = ("fp16", "fp32", "w8", "w4", "pal4")
     backends = ()
     os_floors = ("iOS27",)
-    layouts = ("ane", "plain")
     token_tables = ()
     conventions = ()
     passes = ()
@@ -44,13 +41,6 @@ class CoreAITarget:
         if missing := RUNTIMES[self.name].missing():
             raise MissingPackageError(f"{self.name}: {missing}")
         check_installed(recipe.scheme)
-
-    def rewrite(self, layout: str | None) -> Callable[[nn.Module], nn.Module] | None:
-        if layout != "ane":
-            return None
-        from converters.layout import for_neural_engine
-
-        return for_neural_engine
 
     def lower(
         self, exported: ExportedTower, recipe: Recipe, metadata: Mapping[str, str], path: Path, context: Context | None = None

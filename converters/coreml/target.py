@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from converters.coreml.compression.plan import check_floor, needed_os
 from converters.coreml.conventions import CONVENTIONS
 from converters.coreml.inspection import inspect_package
+from converters.layouts import NeuralEngineLayouts
 from edgeclip.errors import ConversionError
 from edgeclip.models.towers import ExportedTower
 from edgeclip.recipe import Recipe
@@ -17,11 +18,8 @@ from edgeclip.reference.mil.package import Package
 from edgeclip.spec import ModelSpec, Tower
 from edgeclip.target import Context, Interface, Lowered, tower_interface
 
-if TYPE_CHECKING:
-    from torch import nn
 
-
-class CoreMLTarget:
+class CoreMLTarget(NeuralEngineLayouts):
     """ML Programs of static shape, batch 1; the image tower takes a pixel buffer."""
 
     name = "coreml"
@@ -29,7 +27,6 @@ class CoreMLTarget:
     schemes = ("fp16", "fp32", "w8", "w8a8", "w4", "pal6", "pal4", "pal4-lut8", "prune50", "prune50-w8", "auto")
     backends = ()
     os_floors = ("iOS17", "iOS16", "iOS18")
-    layouts = ("ane", "plain")
     token_tables = ("fp16", "w8", "w4", "pal6", "pal4", "pal4-lut8")
     conventions = tuple(CONVENTIONS)
     passes = ()
@@ -43,13 +40,6 @@ class CoreMLTarget:
 
     def check(self, recipe: Recipe) -> None:
         check_floor(recipe)
-
-    def rewrite(self, layout: str | None) -> Callable[[nn.Module], nn.Module] | None:
-        if layout != "ane":
-            return None
-        from converters.layout import for_neural_engine
-
-        return for_neural_engine
 
     def lower(
         self, exported: ExportedTower, recipe: Recipe, metadata: Mapping[str, str], path: Path, context: Context | None = None

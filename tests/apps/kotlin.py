@@ -14,6 +14,7 @@ from pathlib import Path
 from edgeclip.cache import cache_folder
 
 ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "scripts" / "setup_kotlin.py"
 APP = ROOT / "sample_apps" / "android"
 STUBS = Path(__file__).resolve().parent / "kotlin_stubs"
 LIBRARY = APP / "edgeclip" / "src"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from filelock import FileLock
 from benchmarks import kotlin_core
 from tests.apps import kotlin
 from tests.apps.kits import compare_images, compare_index
+from tests.apps.setup_scripts import run_setup
 
 PILLOW = 13  # the order of a resize's two passes, and with it the last bits of some pixels, changed in it
 needs_kotlin = pytest.mark.skipif(kotlin.toolchain() is None, reason=f"no Kotlin compiler: {kotlin.SETUP}")
@@ -122,14 +122,8 @@ def test_runtime_is_of_the_exporters_release() -> None:
     assert runtime == exporter
 
 
-def _setup(*arguments: str, cache: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(kotlin.ROOT / "scripts" / "setup_kotlin.py"), *arguments]
-    environment = os.environ | {"EDGECLIP_CACHE": str(cache), "PYTHONPATH": str(kotlin.ROOT)}
-    return subprocess.run(command, capture_output=True, text=True, env=environment)
-
-
 def test_setup_without_a_network_says_so_and_leaves_nothing(tmp_path: Path) -> None:
-    done = _setup("--registry", "http://127.0.0.1:9", cache=tmp_path)
+    done = run_setup(kotlin.SCRIPT, "--registry", "http://127.0.0.1:9", cache=tmp_path)
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
     assert last.startswith("error: http://127.0.0.1:9/kotlin-compiler/")
@@ -139,14 +133,14 @@ def test_setup_without_a_network_says_so_and_leaves_nothing(tmp_path: Path) -> N
 
 
 def test_setup_refuses_a_folder_without_java(tmp_path: Path) -> None:
-    done = _setup("--java", str(tmp_path), cache=tmp_path / "cache")
+    done = run_setup(kotlin.SCRIPT, "--java", str(tmp_path), cache=tmp_path / "cache")
     assert done.returncode == 2
     assert done.stderr.strip() == f"error: --java {tmp_path}: has no bin/java; give the folder of a Java 17 or later"
 
 
 def test_setup_is_of_the_apps_compiler() -> None:
     """What is compiled here is what the app's build compiles."""
-    script = (kotlin.ROOT / "scripts" / "setup_kotlin.py").read_text("utf-8")
+    script = (kotlin.SCRIPT).read_text("utf-8")
     assert f'KOTLIN = "{kotlin.catalog_version("kotlin")}"' in script
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 
 from tests.apps import swift
 from tests.apps.kits import compare_images, compare_index
+from tests.apps.setup_scripts import run_setup
 
 PILLOW = 13  # the order of a resize's two passes, and with it the last bits of some pixels, changed in it
 _TESTS = swift.KIT / "Tests" / "EdgeClipCoreTests"
@@ -116,14 +115,9 @@ def test_tables_are_the_shared_ones() -> None:
     assert own.read_bytes() == (swift.ROOT / "sample_apps" / "shared" / "text_tables.json").read_bytes()
 
 
-def _setup(*arguments: str, cache: Path) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"EDGECLIP_CACHE": str(cache), "PYTHONPATH": str(swift.ROOT)}
-    return subprocess.run([sys.executable, str(swift.SCRIPT), *arguments], capture_output=True, text=True, env=environment)
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="Debian's packages are for Linux")
 def test_setup_without_a_network_says_so_and_leaves_nothing(tmp_path: Path) -> None:
-    done = _setup("--archive", "http://127.0.0.1:9/debian", cache=tmp_path)
+    done = run_setup(swift.SCRIPT, "--archive", "http://127.0.0.1:9/debian", cache=tmp_path)
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
     assert last.startswith("error: http://127.0.0.1:9/debian/dists/trixie/InRelease")
@@ -135,6 +129,6 @@ def test_setup_without_a_network_says_so_and_leaves_nothing(tmp_path: Path) -> N
 def test_without_a_compiler_the_command_that_sets_it_up_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     for arguments in (["--check"], ["run", "swift", "--version"]):
-        done = _setup(*arguments, cache=tmp_path)
+        done = run_setup(swift.SCRIPT, *arguments, cache=tmp_path)
         assert done.returncode == 2
         assert done.stderr.strip() == "error: there is no Swift: run `python scripts/setup_swift.py` (500 MB of downloads)"
