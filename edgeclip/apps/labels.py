@@ -19,6 +19,7 @@ from edgeclip.progress import Progress, silent
 from edgeclip.registry import unknown
 from edgeclip.spec import Tower
 from edgeclip.text_classifier import class_embeddings, class_prompts
+from edgeclip.whole_file import check_writable
 
 PRECISIONS: dict[str, Dtype] = {"fp16": "F16", "fp32": "F32"}
 _VALUE_BYTES: dict[str, int] = {"fp16": 2, "fp32": 4}
@@ -69,6 +70,8 @@ def make_label_bank(
             f"--labels: {len(labels)} labels take {needed} bytes in {precision}, and apps read {MAX_BYTES}; give fewer labels"
         )
     engine, artifacts = choose_runtime(bundle, runtime, _NEEDED)
+    with reporting_disk(out):
+        check_writable(out)
     artifact, tokenizer = artifacts["text"], load_tokenizer(bundle)
     embeddings = np.empty((len(labels), manifest.embedding.dim), np.float32)
     step = max(1, _PROMPTS_AT_ONCE // len(templates))
@@ -91,6 +94,5 @@ def make_label_bank(
         embeddings=embeddings,
     )
     with reporting_disk(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
         write_label_bank(out, bank, PRECISIONS[precision])
     return LabelsResult(out, bank, out.stat().st_size, engine.name)

@@ -14,7 +14,7 @@ from edgeclip.apps import labels as making
 from edgeclip.apps.label_bank import read_label_bank
 from edgeclip.apps.labels import make_label_bank
 from edgeclip.data import scenes
-from edgeclip.errors import BundleError, UsageError
+from edgeclip.errors import BundleError, InputError, UsageError
 from edgeclip.manifest import MANIFEST_FILE, Bundle
 from edgeclip.progress import Task
 from tests.apps.small_apps import COREML, write_bundle
@@ -134,6 +134,14 @@ def test_what_cannot_be_encoded_is_refused_before_anything_runs(small, labels, t
 def test_a_folder_is_no_place_for_a_bank(small, tmp_path):
     with pytest.raises(UsageError, match="is a folder"):
         make_label_bank(small[0], ["a"], tmp_path)
+
+
+def test_a_place_that_cannot_be_written_is_found_before_anything_runs(small, tmp_path):
+    bundle, _, runtime = small
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file: cannot be written"):
+        make_label_bank(bundle, ["a"], tmp_path / "file" / "bank.safetensors")
+    assert runtime.batches == []
 
 
 def test_more_than_apps_read_is_refused_before_anything_runs(small, monkeypatch):
