@@ -15,7 +15,7 @@ from edgeclip.data.prompts import DEFAULT_TEMPLATES, check_labels, check_templat
 from edgeclip.data.tokenizer import load_tokenizer
 from edgeclip.errors import UsageError
 from edgeclip.manifest import Artifact, Bundle
-from edgeclip.plugins import RUNTIMES, TARGETS
+from edgeclip.plugins import RUNTIMES, TARGETS, reasons
 from edgeclip.progress import Progress, silent
 from edgeclip.reference.runtime import Runtime
 from edgeclip.spec import TOWERS, Scoring, Tower
@@ -138,7 +138,8 @@ def choose_runtime(
         if all(artifact.tower != tower for artifact in bundle.manifest.artifacts):
             raise UsageError(f"{bundle.path}: has no {tower} tower (it holds {held})")
     who = f"runtime {name} can run none" if name else "nothing here runs any"
-    raise UsageError(f"{bundle.path}: {who} of its artifacts ({held})")
+    why = "" if name else reasons(runtime for target, _ in pairs for runtime in target.runtimes)
+    raise UsageError(f"{bundle.path}: {who} of its artifacts ({held}){why}")
 
 
 def tower_pairs(bundle: Bundle, towers: Collection[Tower] = TOWERS) -> list[tuple[Target, dict[Tower, Artifact]]]:

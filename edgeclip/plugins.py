@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,15 +52,21 @@ class Plugin:
 
     def offered(self, asked: str | None = None) -> bool:
         """Whether to use it: where one is asked for by name, whether it is that one; else whether it exists here."""
-        if asked is not None and self.on_request:
+        if asked is not None:
             return asked == self.name  # what is missing is said by `load`
-        return asked in (None, self.name) and self.available and not self.on_request
+        return self.available and not self.on_request
 
     def load(self) -> Any:
         """Import the object, or say what to install."""
         if missing := self.missing():
             raise MissingPackageError(f"{self.name}: {missing}")
         return _imported(self.where)
+
+
+def reasons(names: Iterable[str]) -> str:
+    """What runtimes miss here, for the end of an error that nothing can be run; empty if they miss nothing."""
+    found = {name: RUNTIMES[name].missing() for name in names if not RUNTIMES[name].on_request}
+    return "".join(f"; {name}: {missing}" for name, missing in found.items() if missing is not None)
 
 
 def _imported(where: str) -> Any:

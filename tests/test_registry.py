@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from edgeclip.errors import MissingPackageError, UsageError
 from edgeclip.models import MODELS
-from edgeclip.plugins import RUNTIMES, TARGETS, Plugin
+from edgeclip.plugins import RUNTIMES, TARGETS, Plugin, reasons
 from edgeclip.registry import Registry
 
 
@@ -56,6 +58,21 @@ def test_a_plugin_says_what_to_install():
 def test_a_plugin_says_where_its_packages_exist():
     plugin = Plugin("later", "nowhere:X", "", ("no_such_package_here",), extra="later", made_for="for one system")
     assert plugin.missing() == 'package no_such_package_here is not installed: pip install "edgeclip[later]" (for one system)'
+
+
+def test_what_is_asked_for_by_name_is_tried_so_that_its_error_says_what_is_missing():
+    plugin = Plugin("later", "nowhere:X", "", requires=("no_such_package_here",))
+    assert plugin.offered("later")
+    assert not plugin.offered("other")
+    assert not plugin.offered()
+
+
+def test_reasons_leave_out_what_is_here_and_what_is_on_request(monkeypatch):
+    for name in ("coreai", "qemu-arm64"):
+        monkeypatch.setitem(RUNTIMES._items, name, replace(RUNTIMES[name], requires=("no_such_package_here",)))
+    said = '; coreai: package no_such_package_here is not installed: pip install "edgeclip[coreai]"'
+    assert reasons(["torch", "coreai", "qemu-arm64"]).startswith(said)
+    assert reasons(["torch", "qemu-arm64"]) == ""
 
 
 def test_core_ml_itself_exists_on_macos_only(monkeypatch):

@@ -24,7 +24,7 @@ from edgeclip.evaluation.ranking import Ranking, rank
 from edgeclip.evaluation.results import TOP, EvalResult, Gates, RetrievalRow, Row
 from edgeclip.evaluation.workers import Encoding, Workers
 from edgeclip.manifest import Bundle
-from edgeclip.plugins import RUNTIMES
+from edgeclip.plugins import RUNTIMES, reasons
 from edgeclip.progress import Progress, silent
 from edgeclip.text_classifier import class_embeddings, class_prompts
 from edgeclip.verify.metrics import unit
@@ -127,7 +127,8 @@ def _contenders(bundle: Bundle, options: EvalOptions) -> list[Contender]:
     if useless or not (found or ORIGINAL in options.runtimes):
         named = f"runtime {', '.join(sorted(useless))} can run none" if useless else "nothing here runs any"
         labels = ", ".join(artifact.label for artifact in bundle.manifest.artifacts)
-        raise UsageError(f"{bundle.path}: {named} of its pairs of towers ({labels})")
+        why = "" if useless else reasons(name for target, _ in tower_pairs(bundle) for name in target.runtimes)
+        raise UsageError(f"{bundle.path}: {named} of its pairs of towers ({labels}){why}")
     for contender in found:
         if missing := RUNTIMES[contender.runtime].missing():
             raise MissingPackageError(f"{contender.runtime}: {missing}")

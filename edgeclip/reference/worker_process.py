@@ -39,11 +39,13 @@ class WorkerError(Exception):
 
 
 class Worker:
-    """The other side of `worker.serve`. command: what starts it."""
+    """The other side of `worker.serve`. command: what starts it. Temporary files that it leaves behind go with it."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in `close`)
+        self._scratch = tempfile.TemporaryDirectory(prefix="edgeclip-", ignore_cleanup_errors=True)
         pipe = subprocess.PIPE
+        environment = {**(os.environ if environment is None else environment), "TMPDIR": self._scratch.name}
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self._log, env=environment)
         self._owner = os.getpid()
 
@@ -89,6 +91,7 @@ class Worker:
             if stream is not None:
                 with contextlib.suppress(BrokenPipeError):  # what was not read before it died
                     stream.close()
+        self._scratch.cleanup()
 
 
 class WorkerRunner(Runner):

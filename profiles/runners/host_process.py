@@ -40,13 +40,14 @@ class WorkerError(EdgeclipError):
 class Template:
     """A process that has imported a runtime's libraries. `ready` waits until it has.
 
-    copies: workers are made from it; else it is the one worker itself.
+    copies: workers are made from it; else it is the one worker itself. Temporary files that they leave behind go with it.
     """
 
     def __init__(self, runtime: str, copies: bool = COPIES) -> None:
         self.runtime = runtime
         self._copies = copies
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in `close`)
+        self._scratch = tempfile.TemporaryDirectory(prefix="edgeclip-", ignore_cleanup_errors=True)
         self._channel, other = socket.socketpair()
         with other:
             how = "copies" if copies else "one"
@@ -56,6 +57,7 @@ class Template:
                 stdout=self.log,
                 stderr=self.log,
                 pass_fds=(other.fileno(),),
+                env={**os.environ, "TMPDIR": self._scratch.name},
             )
         self._ready = False
 
@@ -102,6 +104,7 @@ class Template:
         self._process.wait()
         self._channel.close()
         self.log.close()
+        self._scratch.cleanup()
 
 
 class Worker:

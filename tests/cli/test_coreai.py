@@ -97,7 +97,8 @@ def test_pictures_are_classified(cli, three, tmp_path):
 
 @needs_coreai
 @pytest.mark.slow
-def test_times_are_those_of_a_reference(cli, three):
+def test_times_are_those_of_a_reference(cli, three, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     result = cli("profile", three, "--runtime", "coreai", "--max-seconds", "0.2", "--json")
     assert result.status == 0
     assert [(row["target"], row["runtime"], row["reference"]) for row in result.json["rows"]] == [
@@ -105,6 +106,7 @@ def test_times_are_those_of_a_reference(cli, three):
     ] * 2
     assert all(row["latency_ms"]["p50"] > 0 and row["load_cold_ms"] > 0 for row in result.json["rows"])
     assert result.json["tools"]["coreai-core"]
+    assert not list(tmp_path.iterdir()), "what the runtime compiled goes with the processes"
 
 
 @needs_coreai

@@ -305,6 +305,22 @@ def test_an_answer_cut_off_is_an_error_with_the_last_words(silent_worker):
         worker.ask(Turn(1), Timed)
 
 
+def test_temporary_files_of_a_runtime_go_with_it(tmp_path, monkeypatch):
+    """Core AI compiles each program into the temporary folder at every load, and its process is killed."""
+    start = (
+        "import signal, socket, sys, tempfile; tempfile.mkdtemp();"
+        "socket.socket(fileno=int(sys.argv[1])).sendall(b'ready'); signal.pause()"
+    )
+    monkeypatch.setattr(host_process, "_START", start)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    template = Template("executorch")
+    template.ready()
+    (scratch,) = tmp_path.iterdir()
+    assert list(scratch.iterdir())
+    template.close()
+    assert not list(tmp_path.iterdir())
+
+
 def test_messages_arrive_as_they_were_sent():
     ours, theirs = socket.socketpair()
     long = Failed(why="x" * 300_000)

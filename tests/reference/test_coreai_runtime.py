@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from edgeclip.errors import BundleError, MissingPackageError
+from edgeclip.classify import choose_runtime
+from edgeclip.errors import BundleError, MissingPackageError, UsageError
 from edgeclip.plugins import RUNTIMES
 from edgeclip.reference.coreai_runtime import CoreAIRunner, check_program, graph_of
 from tests.support.coreai import artifact_of, needs_coreai, small_asset
@@ -105,3 +108,13 @@ def test_without_the_package_it_says_what_to_install(monkeypatch, tmp_path):
         RUNTIMES["coreai"].load()
     with pytest.raises(MissingPackageError, match="coreai: package coreai is not installed"):
         graph_of(tmp_path)
+
+
+def test_a_bundle_that_nothing_here_runs_names_what_to_install(monkeypatch, tmp_path):
+    row = replace(RUNTIMES["coreai"], requires=("no_such_package",))
+    monkeypatch.setitem(RUNTIMES._items, "coreai", row)
+    bundle = SimpleNamespace(path=tmp_path, manifest=SimpleNamespace(artifacts=(artifact_of(),)))
+    with pytest.raises(UsageError, match=r'nothing here runs any .*; coreai: package no_such_package .*"edgeclip\[coreai\]"'):
+        choose_runtime(bundle, None, ("image",))
+    with pytest.raises(MissingPackageError, match="coreai: package no_such_package is not installed"):
+        choose_runtime(bundle, "coreai", ("image",))

@@ -144,5 +144,6 @@ def test_off_the_mac_it_says_so(cli: Any, tiny_bundle: Path) -> None:
         pytest.skip("Core ML is here")
     result = cli("verify", tiny_bundle, "--runtime", "coreml")
     assert result.status == 2
+    assert "coreml: it exists on macOS only" in result.error
     with pytest.raises(MissingPackageError, match="it exists on macOS only"):
         RUNTIMES["coreml"].load()
