@@ -13,14 +13,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from edgeclip.errors import BundleError
 from edgeclip.reference.runtime import Runner
-from edgeclip.reference.worker import FAILED, FREE, LOAD, RUN, Message, receive, send
+from edgeclip.reference.worker import FAILED, FREE, LOAD, RUN, TELL, Message, receive, send
 
 # Python puts the current folder first on the path, where a bundle could bring a `torch.py` along.
 _START = (
@@ -32,6 +33,9 @@ _START = (
 def python_command(module: str) -> list[str]:
     """What starts this Python with a module's `main`."""
     return [sys.executable, "-c", _START, module, str(Path(__file__).parents[2])]
+
+
+LOADING_LIMIT_S = 900.0  # for reading a file, which a hostile one need never end; an inference takes as long as its size says
 
 
 class WorkerError(Exception):
@@ -48,6 +52,7 @@ class Worker:
         environment = {**(os.environ if environment is None else environment), "TMPDIR": self._scratch.name}
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self._log, env=environment)
         self._owner = os.getpid()
+        self._late = False
 
     @property
     def alive(self) -> bool:
@@ -58,18 +63,35 @@ class Worker:
         """Send a request and wait for its answer. Raises WorkerError."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        try:
-            send(self._process.stdin, Message(code, program, content))
-            answer = receive(self._process.stdout)
-        except BrokenPipeError:
-            answer = None
+        with self._limited() if code in (LOAD, TELL) else contextlib.nullcontext():
+            try:
+                send(self._process.stdin, Message(code, program, content))
+                answer = receive(self._process.stdout)
+            except BrokenPipeError:
+                answer = None
         if answer is None:
             raise WorkerError(self._obituary())
         if answer.code == FAILED:
             raise WorkerError(answer.content.decode("utf-8", "replace"))
         return answer.content
 
+    @contextlib.contextmanager
+    def _limited(self) -> Iterator[None]:
+        watch = threading.Timer(LOADING_LIMIT_S, self._give_up)
+        watch.daemon = True
+        watch.start()
+        try:
+            yield
+        finally:
+            watch.cancel()
+
+    def _give_up(self) -> None:
+        self._late = True
+        self._process.kill()
+
     def _obituary(self) -> str:
+        if self._late:
+            return f"the runtime had not read it after {LOADING_LIMIT_S:g} s"
         try:
             code = self._process.wait(timeout=5)
             how = f"crashed with {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"

@@ -1,4 +1,4 @@
-"""What a worker leaves behind."""
+"""What a worker leaves behind, and one that never answers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeclip.reference.worker import RUN, TELL
+from edgeclip.reference import worker_process
+from edgeclip.reference.worker import LOAD, RUN, TELL
 from edgeclip.reference.worker_process import Worker, WorkerError
 
 # TELL makes a folder with a file in it and names it; RUN crashes.
@@ -39,3 +40,13 @@ def test_temporary_files_of_a_worker_go_with_it(tmp_path, monkeypatch, crashes):
             worker.ask(RUN, 0)
     worker.close()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("code", [LOAD, TELL])
+def test_a_file_that_keeps_its_reader_busy_is_an_error(monkeypatch, code):
+    monkeypatch.setattr(worker_process, "LOADING_LIMIT_S", 0.2)
+    endless = "import time; from edgeclip.reference.worker import serve; serve(lambda: lambda request: time.sleep(600))"
+    worker = Worker([sys.executable, "-c", endless])
+    with pytest.raises(WorkerError, match=r"the runtime had not read it after 0\.2 s"):
+        worker.ask(code, 0)
+    worker.close()
