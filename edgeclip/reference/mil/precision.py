@@ -13,14 +13,14 @@ Apple's portable Core AI runtime (coreai-core 1.0.0b3, Linux) was held against t
 
 linear, matmul    its results are, to the bit, those of `ane` with PRODUCTS = 1: the running total is rounded to float16 after
                   every product. Errors 1e-3 to 3e-3; `ane` as it is 3e-4 to 7e-4, `fp16` 2e-4 to 3e-4.
-convolution       as if summed in something wider and rounded, then the bias added and that rounded: 99.7 % are those of
+convolution       as if summed in something wider and rounded, then the bias added and that rounded: 99.6 % are those of
                   `fp16` without a bias (8x8), all those of `ane` with one and no more than PRODUCTS products (3x3).
 softmax, mean     those of `fp16`; so are sigmoid, and sums and products of elements, which are the same in all modes.
 layer norm, gelu  two thirds are those of `fp16`; error 4e-4 and 3e-4 to its 2e-4.
 attention         as one operation, error 2e-3; about a quarter are those of any one mode. Where it rounds was not found.
 
 So in linear layers that runtime loses more than even `ane` does, and elsewhere about what `fp16` does: its embeddings have
-cosines of 0.999992, 0.999997 and 0.9999992 with torch's, where `fp16` has at least 0.9999995 and `ane` 0.9999991. Neither mode
+cosines of 0.999994, 0.999997 and 0.9999992 with torch's, where `fp16` has at least 0.9999995 and `ane` 0.9999992. Neither mode
 is a bound on what hardware may do. Errors are root mean squares over those of the result; no device was asked.
 """
 
