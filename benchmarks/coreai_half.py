@@ -27,7 +27,7 @@ from torch import Tensor, fx
 from torch.export import ExportedProgram
 from torch.export.graph_signature import OutputKind, OutputSpec, TensorArgument
 
-from converters.coreai.half import to_half
+from converters.coreai.half import constant_names, to_half
 from edgeclip.calibration import Calibration, Samples
 from edgeclip.models import MODELS
 from edgeclip.models.towers import build_tower, export_tower
@@ -283,10 +283,8 @@ def _kind(node: fx.Node, call: _Call) -> str:
 
 def _constants(program: ExportedProgram) -> dict[str, Tensor]:
     """Parameters and buffers by the names of their placeholders."""
-    signature = program.graph_signature
-    names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers, **signature.inputs_to_lifted_tensor_constants}
     stored = {**program.constants, **program.state_dict}
-    return {placeholder: stored[name].detach() for placeholder, name in names.items()}
+    return {placeholder: stored[name].detach() for placeholder, name in constant_names(program).items()}
 
 
 class _Whole(fx.Interpreter):

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import nn
 
-LAYOUTS = ("ane", "plain")
-
 
 class NeuralEngineLayouts:
     """What such a target offers."""
 
-    layouts = LAYOUTS
+    layouts = ("ane", "plain")
 
     def rewrite(self, layout: str | None) -> Callable[[nn.Module], nn.Module] | None:
         """How a prepared tower is rewritten before it is exported; None for as it is."""

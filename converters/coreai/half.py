@@ -35,6 +35,12 @@ def to_half(program: ExportedProgram, kept: frozenset[str] = frozenset()) -> Exp
     return half
 
 
+def constant_names(program: ExportedProgram) -> dict[str, str]:
+    """Parameters, buffers and other constants: the name of each placeholder -> its tensor's in the state or the constants."""
+    signature = program.graph_signature
+    return {**signature.inputs_to_parameters, **signature.inputs_to_buffers, **signature.inputs_to_lifted_tensor_constants}
+
+
 def overflowing(program: ExportedProgram, samples: np.ndarray) -> frozenset[str]:
     """Names of nodes with a result, or an operand, that float16 cannot hold. samples: as runners take them."""
     seen = _Largest(program.module())
@@ -86,8 +92,7 @@ def _widen_input(graph: fx.Graph, node: fx.Node) -> None:
 
 def _widen_constants(program: ExportedProgram, wide: Mapping[str, Tensor]) -> None:
     """What only float32 operations read keeps its numbers: a mean in float16 is a picture a little brighter, on all pixels."""
-    signature = program.graph_signature
-    names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers, **signature.inputs_to_lifted_tensor_constants}
+    names = constant_names(program)
     for node in [node for node in program.graph.nodes if node.op == "placeholder" and node.name in names]:
         if node.users and all(_casts_to(reader, torch.float32) for reader in node.users):
             _widen(program.graph, node)

@@ -10,10 +10,9 @@ from edgeclip.plugins import RUNTIMES
 from edgeclip.recipe import TargetOptions
 from edgeclip.verify.compare import verify
 from tests.support.coreai import needs_coreai
-from tests.support.reduced import REDUCED, STRUCTURES
+from tests.support.reduced import NEW, REDUCED, STRUCTURES
 from tests.support.siglip import TINY_SIGLIP
 
-NEW = [name for name in REDUCED if name != "reduced-mobileclip-s1"]  # the demo models have its parts
 SPECS = {**{name: lambda name=name: REDUCED[name] for name in NEW}, **STRUCTURES, "siglip": lambda: TINY_SIGLIP}
 
 

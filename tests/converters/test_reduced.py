@@ -16,9 +16,7 @@ from edgeclip.recipe import TargetOptions
 from edgeclip.spec import TOWERS
 from edgeclip.verify.compare import verify
 from tests.support.live import between_input_cosines, pictures, token_ids
-from tests.support.reduced import REDUCED
-
-NEW = [name for name in REDUCED if name != "reduced-mobileclip-s1"]  # the demo models have its parts
+from tests.support.reduced import NEW, REDUCED
 
 
 @pytest.fixture(scope="module", params=REDUCED)

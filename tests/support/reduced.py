@@ -65,6 +65,7 @@ REDUCED = {
         _reduced("mobileclip2-l-14", "reduced_vit_clip", 112),
     )
 }
+NEW = [name for name in REDUCED if name != "reduced-mobileclip-s1"]  # the demo models have its parts
 # One of each structure at full size, and the demo models.
 SMALL = ("mobileclip-s0", "mobileclip-demo", "tinyclip-vit-8m-16", "tinyclip-demo")
 
