@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from converters.coreml.neural_engine.operations import SCALES_AND_SHIFTS
 from edgeclip.models.towers import ExportedTower
 from edgeclip.target import Interface
 
@@ -26,7 +27,9 @@ def to_program(exported: ExportedTower, interface: Interface, min_os: str, half:
     pipeline.remove_passes(_UNWANTED_PASSES)
     precision: Any = ct.precision.FLOAT32
     if half:
-        precision = ct.transform.FP16ComputePrecision(op_selector=lambda op: kept.isdisjoint(out.name for out in op.outputs))
+        precision = ct.transform.FP16ComputePrecision(
+            op_selector=lambda op: kept.isdisjoint(out.name for out in op.outputs) and not any(map(_of_pixels, op.outputs))
+        )
     return ct.convert(
         exported.program.run_decompositions({}),
         convert_to="mlprogram",
@@ -37,6 +40,16 @@ def to_program(exported: ExportedTower, interface: Interface, min_os: str, half:
         pass_pipeline=pipeline,
         skip_model_load=True,
     )
+
+
+def _of_pixels(value: Any) -> bool:
+    """Whether it is the picture, or one whose pixels are scaled and shifted.
+
+    That stays in float32, as the scale of a pixel buffer does: a mean in float16 is a picture a little brighter, on all pixels.
+    """
+    if value.op is None:
+        return value.rank == 4
+    return value.op.op_type in SCALES_AND_SHIFTS and all(_of_pixels(one) for one in (value.op.x, value.op.y) if one.val is None)
 
 
 def _input_type(exported: ExportedTower, interface: Interface) -> Any:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from msgspec import structs
 from torch import nn
 
 from converters.coreai.compression import check_installed
@@ -19,7 +18,7 @@ from edgeclip import plugins
 from edgeclip.errors import MissingPackageError
 from edgeclip.manifest import content_sha256, size_bytes
 from edgeclip.models import MODELS
-from edgeclip.models.towers import ImageTower, export_tower
+from edgeclip.models.towers import export_tower
 from edgeclip.models.weights import load_model
 from edgeclip.recipe import TargetOptions
 from edgeclip.reference.coreai_runtime import CoreAIRunner
@@ -136,40 +135,6 @@ def test_what_float16_cannot_hold_stays_in_float32():
         found = to_half(program(), kept).module()(*given)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, wanted, atol=2e-3, rtol=0)
-
-
-class _Flat(nn.Module):
-    """An encoder that hides nothing of what it is given."""
-
-    def __init__(self, as_maps) -> None:
-        super().__init__()
-        self.as_maps = as_maps
-
-    def forward(self, x):
-        flat = 2 * x.flatten(1)
-        return flat[:, :, None, None] if self.as_maps else flat
-
-
-@needs_coreai
-@pytest.mark.parametrize("as_maps", [False, True], ids=["plain", "ane"])
-def test_pixels_are_normalised_in_float32(as_maps):
-    """On a plain picture, whatever is rounded before the mean is subtracted is off by the same on every pixel."""
-    from converters.coreai.half import to_half
-    from converters.layout.normalisation import Normalisation
-    from converters.layout.towers import MapTower
-
-    preprocess = structs.replace(SPEC.preprocess, mean=(0.4814, 0.4578, 0.4082), std=(0.2686, 0.2613, 0.2757))
-    tower = ImageTower(_Flat(as_maps), preprocess)
-    if as_maps:
-        tower = MapTower(Normalisation(tower.mean, tower.std), tower.encoder)
-    given = torch.tensor([0.4823, 0.4611, 0.4]).reshape(1, 3, 1, 1).expand(1, 3, 4, 4).contiguous()
-    mean, std = (torch.tensor(value).reshape(1, 3, 1, 1) for value in (preprocess.mean, preprocess.std))
-    wanted = F.normalize(((given - mean) / std).half().float().flatten(1))
-    program = torch.export.export(tower.eval(), (given,), strict=False).run_decompositions({})
-    with torch.no_grad():
-        found = to_half(program).module()(given).flatten(1)
-        torch.testing.assert_close(found, wanted, atol=1e-6, rtol=0)
-        torch.testing.assert_close(tower(given).flatten(1), wanted, atol=1e-3, rtol=0)
 
 
 def test_without_the_packages_convert_says_so(cli, tmp_path, monkeypatch):

@@ -143,14 +143,14 @@ def test_the_neural_engine_takes_all_but_the_lookup(made):
 
 
 def test_float16_but_for_the_ends(made):
-    """The ids, the picture's scaling and the result are all that is not float16, if that is what was asked for."""
+    """The ids, the picture's pixels and the result are all that is not float16, if that is what was asked for."""
     steps = made.model.program.steps
     if made.scheme == "fp32":
         assert not [step for step in steps if any(kind.dtype == "FLOAT16" for _, kind in step.outputs)]
         return
     others = [step for step in steps if any(kind.dtype != "FLOAT16" for _, kind in step.outputs)]
     assert others[-1] is steps[-1]
-    allowed = {"mul"} if made.tower == "image" else {"greater_equal", "add", "select", "cast"}
+    allowed = {"mul", "sub"} if made.tower == "image" else {"greater_equal", "add", "select", "cast"}
     assert {step.op for step in others[:-1]} <= allowed
     assert len(others) <= 6
 

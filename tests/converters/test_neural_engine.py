@@ -239,6 +239,11 @@ CASES: dict[str, tuple[list[Made], list[Made]]] = {
                 _shaped(1, 3, 4, 32, kind="fp32"),
                 convert_inputs=_picture,
             ),
+            Made(
+                lambda v: mb().cast(x=mb().sub(x=v["x"], y=np.full((1, 3, 1, 1), 0.45, np.float32)), dtype="fp16"),
+                _shaped(1, 3, 4, 32, kind="fp32"),
+                convert_inputs=_picture,
+            ),
         ],
     ),
     "rank": (

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from converters.coreml.neural_engine.operations import SCALES_AND_SHIFTS
 from edgeclip.errors import BundleError
 from edgeclip.reference.mil.package import Package
 from edgeclip.reference.mil.values import DTYPES, decode
@@ -74,7 +75,11 @@ def main_block(package: Package) -> tuple[Any, Any]:
 
 
 class Graph:
-    """The `main` function of a package."""
+    """The `main` function of a package.
+
+    pictures: pixel buffers, and what scales and shifts their pixels alone: the `scale` and `bias` of coremltools' `ImageType`
+    are float32 operations in front of the program.
+    """
 
     def __init__(self, package: Package) -> None:
         function, block = main_block(package)
@@ -85,16 +90,19 @@ class Graph:
         self.types: dict[str, Type] = {value.name: _declared(value.type) for value in function.inputs}
         self.inputs: tuple[str, ...] = tuple(self.types)
         self.outputs: tuple[str, ...] = tuple(block.outputs)
-        self.pictures = frozenset(
+        self.pictures = {
             feature.name
             for feature in package.model.description.input
             if feature.type.WhichOneof("Type") == "imageType" and feature.name in self.types
-        )
+        }
         self.enumerated = any(map(_is_enumerated, package.model.description.input))
         operations: list[Operation] = []
         for proto in block.operations:
             if operation := self._read(proto, len(operations)):
                 operations.append(operation)
+                read = self.runtime(operation)
+                if operation.type in SCALES_AND_SHIFTS and read and self.pictures.issuperset(read):
+                    self.pictures.add(operation.name)
         self.operations: tuple[Operation, ...] = tuple(operations)
 
     def _read(self, proto: Any, index: int) -> Operation | None:

@@ -32,6 +32,8 @@ _REFUSED = """
     scatter_along_axis scatter_nd shape sinh sliding_windows tan while_loop
 """
 
+# What scales and shifts a picture's pixels before anything else reads them.
+SCALES_AND_SHIFTS = frozenset({"add", "mul", "real_div", "sub"})
 # What stands around a product of 8-bit activations.
 INT8_ACTIVATIONS = frozenset({"quantize", "dequantize"})
 # Sampling needs the texture engine (A14 and later), sine and cosine the A15; older chips fall back.

@@ -49,9 +49,9 @@ def _integer(operation: Operation, graph: Graph) -> bool:
 
 
 def _wide_float(operation: Operation, graph: Graph) -> bool:
-    """A float result that is not float16, but for the program's interface: the last cast, and what reads a pixel buffer."""
+    """A float result that is not float16, but for the program's interface: the last cast, and the pixels of a picture."""
     names = {name for name, kind in operation.results if kind.dtype in FLOATS - {"FLOAT16"}}
-    if not names or graph.pictures.intersection(graph.runtime(operation)):
+    if not names or names.issubset(graph.pictures):
         return False
     return not (operation.type == "cast" and names.issubset(graph.outputs))
 
