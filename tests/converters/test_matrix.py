@@ -26,7 +26,7 @@ from edgeclip.verify.compare import verify
 pytestmark = pytest.mark.usefixtures("shared_programs")
 
 MODELS = ("tinyclip-demo", "mobileclip-demo")
-# tinyclip-demo's image and text tower, as parts of Core ML's in fp16 and ExecuTorch's in fp32 (whose w8 leaves the token table).
+# Of tinyclip-demo's towers, as parts of Core ML's in fp16 and of ExecuTorch's in fp32 (whose w8 leaves the token table alone).
 _SMALLER = {
     ("coreml", "w8"): (0.6, 0.6),
     ("coreml", "pal6"): (0.46, 0.46),
