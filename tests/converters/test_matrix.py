@@ -79,7 +79,7 @@ def test_a_cell_converts_runs_and_verifies(model, options, tiny_bundle, mobile_b
         if (missing := RUNTIMES["coreai"].missing()) is not None:
             pytest.skip(f"Core AI: {missing}")
         monkeypatch.setattr(RUNTIMES["coreai"].load(), "patience_s", 2.0)
-    default = Bundle.open({"tinyclip-demo": tiny_bundle, "mobileclip-demo": mobile_bundle}[model])  # of both older targets
+    default = Bundle.open({"tinyclip-demo": tiny_bundle, "mobileclip-demo": mobile_bundle}[model])  # Core ML and ExecuTorch
     if options == TargetOptions("executorch", scheme="fp32"):
         bundle = default
     else:
